@@ -1,0 +1,31 @@
+# The commands of a working day; each is a plain command or two. What has to be installed: tests/setup.
+.PHONY: run test check fix bench fuzz chaos
+
+run: ## a local cluster from deploy/quickstart.yaml; Ctrl-C stops it
+	@tests/setup run
+	cargo run --quiet --profile release-lite --bin gantry -- up deploy/quickstart.yaml
+
+test: ## everything CI runs
+	@tests/setup test
+	cargo test --workspace --no-fail-fast
+
+check: ## formatting, lints, layering; never writes
+	@tests/setup check
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --test layers
+
+fix: ## formats and applies what clippy can mend
+	@tests/setup check
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt
+
+bench: ## the load generator with its report
+	@tests/setup run
+	cargo run --release --bin gantry -- bench all
+
+fuzz: ## ten minutes of every decoder
+	FUZZ_SECONDS=600 cargo test --workspace --test fuzz -- --nocapture
+
+chaos: ## the rings `wire` and `crash`, long: ten times the frames and the kills
+	WIRE_FRAMES=100000 CRASH_KILLS=200 cargo test --workspace --test wire --test crash -- --nocapture
