@@ -1,1 +1,16 @@
-//! (being built)
+//! The wire, pure: bytes to meaning and back. No sockets, no clock, no async here, and nothing that knows a server.
+//!
+//! - [`frame`]: cutting and writing frames; [`header`]: both header encodings; [`codes`]: their numbers by name
+//! - [`requests`]: the custom fields of each request and answer; [`bodies`]: their bodies; [`json`]: fastjson's dialect
+//! - [`message`]: a stored message, byte for byte; [`properties`]: its properties
+//! - [`names`]: reserved topics and groups
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![warn(missing_docs)]
+
+pub mod codes;
+pub mod frame;
+pub mod header;
+pub mod message;
+pub mod names;
+pub mod properties;
+pub mod requests;
