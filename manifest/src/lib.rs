@@ -1,1 +1,38 @@
-//! (being built)
+//! What a cluster is: the `RocketMQCluster` manifest (`gantry.rs/v1alpha1`), pure.
+//!
+//! Nothing here opens a file, reads a clock or knows that processes, pods or sockets exist; the same
+//! code answers `gantry up`, `gantry plan` and the operator.
+//!
+//! | File | Idea |
+//! |---|---|
+//! | `cluster.rs` | the types a manifest is read into, with the static defaults |
+//! | `fields.rs` | every field name of the manifest, and which features are still to come |
+//! | `structure.rs` | unknown, unsupported, missing and mistyped fields, all of them |
+//! | `parse.rs` | YAML text to one cluster; [`load`] is the front door |
+//! | `validate.rs` | ranges and rules between fields; returns [`Validated`], the only usable form |
+//! | `resolve.rs` | defaults that depend on other fields: the [`Effective`] manifest |
+//! | `members.rs` | who runs: name, role and static properties of each member |
+//! | `config_keys.rs` | the keys of the `config` maps: live, restart, immutable, refused |
+//! | `units.rs` | durations (`72h`) and quantities (`10Gi`) |
+//! | `problem.rs` | what is wrong with a manifest, in the user's words |
+//! | `nearest.rs` | "did you mean" |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod cluster;
+pub mod config_keys;
+mod fields;
+mod members;
+mod nearest;
+mod parse;
+mod problem;
+mod resolve;
+mod structure;
+pub mod units;
+mod validate;
+
+pub use cluster::RocketMQCluster;
+pub use members::{Member, Role, members};
+pub use parse::{API_VERSION, KIND, load};
+pub use problem::{Problem, Problems};
+pub use resolve::{Effective, EffectiveBrokers, EffectiveNameServers, resolve};
+pub use validate::{Validated, validate};

@@ -1,0 +1,177 @@
+//! The keys of `spec.brokers.config` and `spec.nameServers.config`: what each does to a running member,
+//! and which are refused because a field, or nobody, sets them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::nearest::nearest;
+use crate::problem::{Problem, Problems, child};
+
+use KeyClass::{Field, Forbidden, Immutable, Live, Restart, Unsupported};
+use ValueForm::{Flag, HoursOfDay, Number};
+
+const MOST_ENTRIES: usize = 128;
+
+/// What a key of a `config` map does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyClass {
+    /// A running member takes it over.
+    Live(ValueForm),
+    /// It holds from the member's next start.
+    Restart(ValueForm),
+    /// It is fixed when the member's storage is created.
+    Immutable(ValueForm),
+    /// The runner sets it, because it follows from who the member is and where it runs.
+    Forbidden,
+    /// A field of the manifest sets it.
+    Field(&'static str),
+    /// RocketMQ knows it; its feature does not exist here yet.
+    Unsupported(&'static str),
+}
+
+/// What the value of a key looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueForm {
+    Flag,
+    /// A whole number between the two, both included.
+    Number(i64, i64),
+    /// Hours of the day as RocketMQ writes them, such as `04` or `04;16`.
+    HoursOfDay,
+}
+
+/// A key and its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigKey {
+    pub name: &'static str,
+    pub class: KeyClass,
+}
+
+const fn key(name: &'static str, class: KeyClass) -> ConfigKey {
+    ConfigKey { name, class }
+}
+
+/// The keys of `spec.nameServers.config`.
+pub const NAME_SERVER_KEYS: &[ConfigKey] = &[
+    key("bindAddress", Forbidden),
+    key("healthPort", Forbidden),
+    key("kvConfigPath", Forbidden),
+    key("listenPort", Forbidden),
+];
+
+/// The keys of `spec.brokers.config`.
+pub const BROKER_KEYS: &[ConfigKey] = &[
+    key("allAckInSyncStateSet", Forbidden),
+    key("autoCreateSubscriptionGroup", Field("spec.brokers.autoCreateConsumerGroups")),
+    key("autoCreateTopicEnable", Field("spec.brokers.autoCreateTopics")),
+    key("brokerClusterName", Forbidden),
+    key("brokerIP1", Forbidden),
+    key("brokerIP2", Forbidden),
+    key("brokerId", Forbidden),
+    key("brokerName", Forbidden),
+    key("brokerRole", Forbidden),
+    key("controllerAddr", Forbidden),
+    key("defaultTopicQueueNums", Live(Number(1, 1_024))),
+    key("deleteWhen", Live(HoursOfDay)),
+    key("diskMaxUsedSpaceRatio", Field("spec.brokers.storage.diskFullPercent")),
+    key("enableControllerMode", Forbidden),
+    key("enablePropertyFilter", Unsupported("messages are filtered by tag only")),
+    key("fileReservedTime", Field("spec.brokers.storage.fileReservedTime")),
+    key("flushDiskType", Forbidden),
+    key("flushIntervalCommitLog", Field("spec.brokers.flush.interval")),
+    key("haListenPort", Forbidden),
+    key("inSyncReplicas", Forbidden),
+    key("listenPort", Forbidden),
+    key("litePullMessageEnable", Unsupported("lite pull has no switch")),
+    key("mappedFileSizeCommitLog", Immutable(Number(1 << 16, 1 << 30))),
+    key("maxMessageSize", Live(Number(1_024, 64 << 20))),
+    key("messageDelayLevel", Unsupported("messages are delivered at once")),
+    key("minInSyncReplicas", Forbidden),
+    key("namesrvAddr", Forbidden),
+    key("recallMessageEnable", Unsupported("messages are delivered at once")),
+    key("storePathCommitLog", Forbidden),
+    key("storePathRootDir", Forbidden),
+    key("timerWheelEnable", Unsupported("messages are delivered at once")),
+    key("traceTopicEnable", Unsupported("there is no message trace yet")),
+    key("transactionCheckInterval", Unsupported("there are no transactions yet")),
+    key("transactionTimeOut", Unsupported("there are no transactions yet")),
+];
+
+/// Finds what is wrong with a `config` map.
+pub(crate) fn check_config(path: &str, config: &BTreeMap<String, String>, keys: &[ConfigKey]) -> Problems {
+    let mut problems = Problems::default();
+    if config.len() > MOST_ENTRIES {
+        let text = format!("has {} entries, at most {MOST_ENTRIES} are allowed", config.len());
+        problems.0.push(Problem::plain(path, text));
+    }
+    for (name, value) in config {
+        if let Err(text) = check_entry(name, value, keys) {
+            problems.0.push(Problem::with_value(&child(path, name), &Value::from(value.as_str()), text));
+        }
+    }
+    problems
+}
+
+fn check_entry(name: &str, value: &str, keys: &[ConfigKey]) -> Result<(), String> {
+    let Some(known) = keys.iter().find(|key| key.name == name) else {
+        return Err(unknown_key(name, keys));
+    };
+    match known.class {
+        Live(form) | Restart(form) | Immutable(form) => check_form(form, value),
+        Forbidden => {
+            Err("cannot be set: it follows from who the member is and where it runs; remove it".to_owned())
+        }
+        Field(field) => Err(format!("cannot be set here; set {field} instead")),
+        Unsupported(why) => Err(format!("not supported yet: {why}; remove it")),
+    }
+}
+
+fn unknown_key(name: &str, keys: &[ConfigKey]) -> String {
+    if let Some(guess) = nearest(name, keys.iter().map(|key| key.name)) {
+        return format!("unknown key, did you mean {guess}?");
+    }
+    let usable = |key: &&ConfigKey| matches!(key.class, Live(_) | Restart(_) | Immutable(_));
+    let allowed: Vec<&str> = keys.iter().filter(usable).map(|key| key.name).collect();
+    if allowed.is_empty() {
+        return "unknown key; no keys can be set here yet".to_owned();
+    }
+    format!("unknown key; allowed are {}", allowed.join(", "))
+}
+
+fn check_form(form: ValueForm, value: &str) -> Result<(), String> {
+    match form {
+        Flag if value == "true" || value == "false" => Ok(()),
+        Flag => Err("must be \"true\" or \"false\"".to_owned()),
+        Number(from, to) if value.parse().is_ok_and(|number: i64| (from..=to).contains(&number)) => Ok(()),
+        Number(from, to) => Err(format!("must be a whole number between {from} and {to}")),
+        HoursOfDay if value.split(';').all(is_hour) => Ok(()),
+        HoursOfDay => Err("must be hours of the day from 00 to 23, such as 04 or 04;16".to_owned()),
+    }
+}
+
+fn is_hour(text: &str) -> bool {
+    text.len() == 2 && text.parse().is_ok_and(|hour: u8| hour < 24)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_stands_once_and_in_order() {
+        for keys in [NAME_SERVER_KEYS, BROKER_KEYS] {
+            assert!(keys.windows(2).all(|pair| pair[0].name < pair[1].name));
+        }
+    }
+
+    #[test]
+    fn keys_that_say_who_a_member_is_are_forbidden() {
+        let forbidden = "brokerId brokerName brokerClusterName brokerIP1 brokerIP2 brokerRole flushDiskType listenPort \
+                         haListenPort storePathRootDir storePathCommitLog namesrvAddr controllerAddr \
+                         enableControllerMode inSyncReplicas minInSyncReplicas allAckInSyncStateSet";
+        for name in forbidden.split_whitespace() {
+            let class = BROKER_KEYS.iter().find(|key| key.name == name).map(|key| key.class);
+            assert_eq!(class, Some(Forbidden), "{name}");
+        }
+    }
+}

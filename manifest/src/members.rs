@@ -1,0 +1,91 @@
+//! Who runs: the one list both runners make their processes or pods from.
+//!
+//! A member's properties hold everything that follows from the manifest. Addresses, ports and paths
+//! are added by the runner, who knows them.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::FlushMode;
+use crate::resolve::Effective;
+
+/// What a member does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    NameServer,
+    Broker,
+}
+
+impl Role {
+    /// Returns the role as it stands in names of files and commands: `namesrv`, `broker`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::NameServer => "namesrv",
+            Role::Broker => "broker",
+        }
+    }
+}
+
+/// One process or pod of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// `<cluster>-namesrv-<ordinal>` or `<cluster>-broker-<group>-<ordinal>`; unique in the cluster.
+    pub name: String,
+    pub role: Role,
+    /// The broker group, from 0; 0 for a name server.
+    pub group: u32,
+    /// The place in the group, or among the name servers, from 0.
+    pub ordinal: u32,
+    /// The static properties of the server's configuration file.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Returns all members in the order they start: name servers, then brokers group by group.
+pub fn members(effective: &Effective) -> Vec<Member> {
+    let name_servers = (0..effective.name_servers.replicas).map(|ordinal| name_server(effective, ordinal));
+    let groups = (0..).zip(&effective.brokers.group_names);
+    let brokers = groups.flat_map(|(group, broker_name)| {
+        (0..effective.brokers.replicas_per_group)
+            .map(move |ordinal| broker(effective, group, broker_name, ordinal))
+    });
+    name_servers.chain(brokers).collect()
+}
+
+fn name_server(effective: &Effective, ordinal: u32) -> Member {
+    Member {
+        name: format!("{}-namesrv-{ordinal}", effective.name),
+        role: Role::NameServer,
+        group: 0,
+        ordinal,
+        config: effective.name_servers.config.clone(),
+    }
+}
+
+fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) -> Member {
+    let brokers = &effective.brokers;
+    let flush_mode = match brokers.flush_mode {
+        FlushMode::Async => "ASYNC_FLUSH",
+        FlushMode::Sync => "SYNC_FLUSH",
+    };
+    let hours = brokers.file_reserved_time.as_secs() / 3_600;
+    let from_fields = [
+        ("autoCreateSubscriptionGroup", brokers.auto_create_consumer_groups.to_string()),
+        ("autoCreateTopicEnable", brokers.auto_create_topics.to_string()),
+        ("brokerClusterName", effective.cluster_name.clone()),
+        ("brokerId", ordinal.to_string()),
+        ("brokerName", broker_name.to_owned()),
+        ("brokerRole", "ASYNC_MASTER".to_owned()),
+        ("diskMaxUsedSpaceRatio", brokers.disk_full_percent.to_string()),
+        ("fileReservedTime", hours.to_string()),
+        ("flushDiskType", flush_mode.to_owned()),
+        ("flushIntervalCommitLog", brokers.flush_interval.as_millis().to_string()),
+    ];
+    let mut config = brokers.config.clone();
+    config.extend(from_fields.map(|(key, value)| (key.to_owned(), value)));
+    Member {
+        name: format!("{}-broker-{group}-{ordinal}", effective.name),
+        role: Role::Broker,
+        group,
+        ordinal,
+        config,
+    }
+}

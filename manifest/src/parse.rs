@@ -1,0 +1,92 @@
+//! YAML text to one cluster, read as kubectl reads it: into JSON's data model, strictly.
+
+use serde_json::Value;
+
+use crate::cluster::RocketMQCluster;
+use crate::problem::{Problem, Problems};
+use crate::structure;
+use crate::validate::{Validated, validate};
+
+/// The API version of the manifests understood here.
+pub const API_VERSION: &str = "gantry.rs/v1alpha1";
+
+/// The kind of the manifests understood here.
+pub const KIND: &str = "RocketMQCluster";
+
+/// Reads a manifest file: YAML (or JSON) with exactly one `RocketMQCluster`, and checks everything that
+/// can be checked without looking at a running system.
+///
+/// # Errors
+/// All problems of the manifest, ordered by field; the user has to mend them.
+pub fn load(text: &str) -> Result<Validated, Problems> {
+    let mut document = only_document(text)?;
+    check_kind(&document)?;
+    let mut problems = structure::check_and_mend(&mut document);
+    let cluster: RocketMQCluster = match serde_json::from_value(document) {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            problems.0.push(Problem::plain("", format!("read the manifest: {error}")));
+            return Err(problems.sorted());
+        }
+    };
+    match validate(cluster) {
+        Ok(validated) if problems.0.is_empty() => Ok(validated),
+        Ok(_) => Err(problems.sorted()),
+        Err(more) => {
+            problems.add_unrelated(more);
+            Err(problems.sorted())
+        }
+    }
+}
+
+fn only_document(text: &str) -> Result<Value, Problems> {
+    let options = serde_saphyr::options! {
+        // YAML 1.1, as kubectl: 0777 is octal, yes and on are booleans, a key given twice is an error.
+        legacy_octal_numbers: true,
+        strict_booleans: false,
+    };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| whole(format!("read YAML: {}", one_line(&error))))?;
+    let mut documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    match documents.len() {
+        0 => Err(whole(format!("the file holds no manifest; expected one {KIND} of {API_VERSION}"))),
+        1 => Ok(documents.remove(0)),
+        _ => {
+            let kinds: Vec<String> = documents.iter().map(kind_of).collect();
+            Err(whole(format!(
+                "the file holds {} documents ({}); expected exactly one {KIND} of {API_VERSION}",
+                kinds.len(),
+                kinds.join(", ")
+            )))
+        }
+    }
+}
+
+fn check_kind(document: &Value) -> Result<(), Problems> {
+    let Some(object) = document.as_object() else {
+        return Err(whole(format!("the file holds no map of fields; expected one {KIND} of {API_VERSION}")));
+    };
+    // Of another kind nothing else could be said; when both are missing, the structure says so.
+    let mut problems = Problems::default();
+    for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        if let Some(value) = object.get(field).filter(|value| !value.is_null() && *value != expected) {
+            problems.0.push(Problem::with_value(field, value, format!("must be {expected}")));
+        }
+    }
+    if problems.0.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn kind_of(document: &Value) -> String {
+    document.get("kind").and_then(Value::as_str).unwrap_or("no kind").to_owned()
+}
+
+fn one_line(error: &serde_saphyr::Error) -> String {
+    error.render_with_options(serde_saphyr::render_options! {
+        formatter: &serde_saphyr::UserMessageFormatter,
+        snippets: serde_saphyr::SnippetMode::Off,
+    })
+}
+
+fn whole(text: String) -> Problems {
+    Problems(vec![Problem::plain("", text)])
+}

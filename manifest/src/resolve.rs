@@ -1,0 +1,99 @@
+//! Defaults that depend on other fields: the effective manifest, with every value decided.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::cluster::{FlushMode, Logging, ReplicationMode, StorageType};
+use crate::units::{ByteSize, format_duration};
+use crate::validate::Validated;
+
+/// A cluster with nothing left to decide: what members are made from, and what `plan` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Effective {
+    /// `metadata.name`: every member's name starts with it.
+    pub name: String,
+    pub namespace: Option<String>,
+    /// The name clients and tools see.
+    pub cluster_name: String,
+    pub version: String,
+    pub name_servers: EffectiveNameServers,
+    pub brokers: EffectiveBrokers,
+    pub logging: Logging,
+}
+
+/// The name servers of an effective manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveNameServers {
+    pub replicas: u32,
+    pub config: BTreeMap<String, String>,
+}
+
+/// The broker groups of an effective manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveBrokers {
+    /// The broker name of each group, in order.
+    pub group_names: Vec<String>,
+    pub replicas_per_group: u32,
+    pub replication_mode: ReplicationMode,
+    pub flush_mode: FlushMode,
+    #[serde(serialize_with = "duration_text")]
+    pub flush_interval: Duration,
+    pub storage_type: StorageType,
+    pub storage_size: Option<ByteSize>,
+    #[serde(serialize_with = "duration_text")]
+    pub file_reserved_time: Duration,
+    pub disk_full_percent: u32,
+    pub auto_create_topics: bool,
+    pub auto_create_consumer_groups: bool,
+    pub config: BTreeMap<String, String>,
+}
+
+/// Decides every value the manifest left open.
+pub fn resolve(validated: &Validated) -> Effective {
+    let cluster = &validated.cluster;
+    let spec = &cluster.spec;
+    let name = &cluster.metadata.name;
+    Effective {
+        name: name.clone(),
+        namespace: cluster.metadata.namespace.clone(),
+        cluster_name: spec.cluster_name.clone().unwrap_or_else(|| name.clone()),
+        version: spec.version.clone(),
+        name_servers: EffectiveNameServers {
+            replicas: spec.name_servers.replicas.unsigned_abs(),
+            config: spec.name_servers.config.clone(),
+        },
+        brokers: resolve_brokers(validated),
+        logging: spec.logging.clone(),
+    }
+}
+
+fn resolve_brokers(validated: &Validated) -> EffectiveBrokers {
+    let name = &validated.cluster.metadata.name;
+    let brokers = &validated.cluster.spec.brokers;
+    let group_name = |group: i32| {
+        brokers.group_name_template.replace("{cluster}", name).replace("{group}", &group.to_string())
+    };
+    EffectiveBrokers {
+        group_names: (0..brokers.groups).map(group_name).collect(),
+        replicas_per_group: brokers.replicas_per_group.unsigned_abs(),
+        replication_mode: brokers.replication.mode,
+        flush_mode: brokers.flush.mode,
+        flush_interval: validated.flush_interval,
+        storage_type: brokers.storage.kind,
+        storage_size: validated.storage_size,
+        file_reserved_time: validated.file_reserved,
+        disk_full_percent: brokers.storage.disk_full_percent.unsigned_abs(),
+        auto_create_topics: brokers.auto_create_topics,
+        auto_create_consumer_groups: brokers.auto_create_consumer_groups,
+        config: brokers.config.clone(),
+    }
+}
+
+fn duration_text<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format_duration(*duration))
+}
