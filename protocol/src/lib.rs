@@ -7,9 +7,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
 
+pub mod bodies;
 pub mod codes;
 pub mod frame;
 pub mod header;
+pub mod json;
 pub mod message;
 pub mod names;
 pub mod properties;
