@@ -1,1 +1,43 @@
-//! (being built)
+//! The local runner: any manifest as a cluster of processes on this machine's loopback.
+//!
+//! A member is a process, a volume is a folder, a Service is a loopback port. Nothing here prints or
+//! reads a terminal: the caller hears [`Event`]s, and decides when to stop.
+//!
+//! | File | Idea |
+//! |---|---|
+//! | `cluster.rs` | a running cluster: launch, ready, failed, stop, in order |
+//! | `board.rs` | where each member stands, for everyone who waits for it |
+//! | `event.rs` | what happens to members, as the caller hears it |
+//! | `options.rs` | where and how, with every bound |
+//! | `ports.rs` | pure: who listens where |
+//! | `placement.rs` | pure: a member's folder, ports and properties |
+//! | `start_error.rs` | why a cluster did not start, with the remedy |
+//! | `free_ports.rs` | is a port free |
+//! | `files.rs` | the data folder: lock, members' folders, properties, what goes with the member |
+//! | `child.rs` | one process: spawn, ask to end, end; its last words |
+//! | `health.rs` | asks a member's health port whether it is ready |
+//! | `restart.rs` | pure: how long to wait before a restart, and when to give up |
+//! | `supervisor.rs` | one member: start, wait for ready, restart, stop |
+//! | `member.rs` | the other side: what the process of a member does |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod board;
+mod child;
+mod cluster;
+mod event;
+mod files;
+mod free_ports;
+mod health;
+mod options;
+pub mod placement;
+pub mod ports;
+pub mod restart;
+mod start_error;
+mod supervisor;
+
+pub use board::MemberFailed;
+pub use cluster::Cluster;
+pub use event::{Event, Ready};
+pub use free_ports::free_offset;
+pub use options::LocalOptions;
+pub use start_error::StartError;

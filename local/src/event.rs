@@ -1,0 +1,46 @@
+//! What happens to the members of a cluster, as the caller hears it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use manifest::Role;
+
+/// One thing that happened. Events of one member come in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A member answered that it is ready, for the first time.
+    Ready(Ready),
+    /// A member that had died is ready again.
+    Restarted(Ready),
+    /// A member ended although nobody asked it to, or did not become ready in time.
+    Died {
+        member: String,
+        /// How it ended: `exit status: 1`, `signal: 9 (SIGKILL)`.
+        how: String,
+        /// The last line of its log, when there is one.
+        last_words: Option<String>,
+        log: PathBuf,
+        restart_in: Duration,
+    },
+    /// A member ended because it was asked to.
+    Stopped { member: String },
+    /// A member did not end in time and was killed.
+    Killed { member: String, after: Duration },
+    /// Something the user should know that stops nothing.
+    Note(String),
+}
+
+/// A member that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    pub member: String,
+    pub role: Role,
+    /// Where clients reach it.
+    pub address: SocketAddr,
+    /// Where its probes and metrics are.
+    pub health: SocketAddr,
+    pub pid: u32,
+    /// From the start of the process to the first answer that it is ready.
+    pub took: Duration,
+}

@@ -1,0 +1,68 @@
+//! Whether ports are free right now. The answer may be old when it is used: a member that then cannot
+//! listen says so itself.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use manifest::{Effective, members};
+
+use crate::placement::Placement;
+use crate::ports::{loopback, ports};
+use crate::start_error::PortInUse;
+
+/// From one tried offset to the next: of two clusters that far apart no ports meet.
+const OFFSET_STEP: u16 = 400;
+/// How many offsets are tried; all their ports are below those the system gives to outgoing connections.
+const OFFSETS: u16 = 50;
+
+/// How many offsets this process was given.
+static GIVEN: AtomicU16 = AtomicU16::new(0);
+
+/// Returns the ports of the placements that somebody else listens on.
+pub(crate) fn ports_in_use(placements: &[Placement]) -> Vec<PortInUse> {
+    let mut in_use = Vec::new();
+    for placement in placements {
+        for (what, port) in placement.ports.listened().filter(|(_, port)| !is_free(*port)) {
+            in_use.push(PortInUse { member: placement.member.name.clone(), what, port });
+        }
+    }
+    in_use
+}
+
+/// Returns a port offset at which every port of this cluster is free, for tests that run beside each
+/// other: each call in a process gives another one, and the search starts at a place that depends on the
+/// process. `None` when there is none.
+pub fn free_offset(effective: &Effective) -> Option<u16> {
+    let members = members(effective);
+    let replicas = effective.brokers.replicas_per_group;
+    let is_free_for = |member, offset| {
+        ports(member, replicas, offset).is_ok_and(|ports| ports.listened().all(|(_, port)| is_free(port)))
+    };
+    (0..OFFSETS)
+        .map(|_| next_offset())
+        .find(|offset| members.iter().all(|member| is_free_for(member, *offset)))
+}
+
+fn next_offset() -> u16 {
+    let first = std::process::id() % u32::from(OFFSETS);
+    let turn = (first + u32::from(GIVEN.fetch_add(1, Ordering::Relaxed))) % u32::from(OFFSETS);
+    u16::try_from(turn).unwrap_or(0) * OFFSET_STEP
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(loopback(port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_free_until_somebody_listens() {
+        let taken = TcpListener::bind(loopback(0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert!(!is_free(port));
+        drop(taken);
+        assert!(is_free(port));
+    }
+}

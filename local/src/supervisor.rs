@@ -1,0 +1,187 @@
+//! One member: start it, wait until it is ready, start it again when it dies, stop it when asked.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use manifest::Role;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::board::{Board, MemberFailed, Standing};
+use crate::child::{Child, last_words};
+use crate::event::{Event, Ready};
+use crate::health::wait_until_ready;
+use crate::options::LocalOptions;
+use crate::placement::Placement;
+use crate::ports::loopback;
+use crate::restart::{Decision, Failures};
+
+/// The exit status with which a member says that its settings cannot be used: no restart helps.
+pub(crate) const UNUSABLE_SETTINGS: i32 = 2;
+
+/// Who hears what happens.
+pub(crate) type Listener = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Everything one member needs to run.
+pub(crate) struct Supervisor {
+    pub(crate) placement: Placement,
+    pub(crate) options: Arc<LocalOptions>,
+    pub(crate) board: Board,
+    pub(crate) listener: Listener,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Why a member's run ended.
+enum RunEnd {
+    Stopped,
+    Died { how: String, ready_for: Option<Duration>, hopeless: bool },
+}
+
+impl Supervisor {
+    /// Runs the member until it is stopped or given up.
+    pub(crate) async fn run(mut self) {
+        if !self.wait_for_name_servers().await {
+            return;
+        }
+        let mut failures = Failures::default();
+        let mut ran_before = false;
+        loop {
+            let (how, ready_for, hopeless) = match self.run_once(ran_before).await {
+                RunEnd::Stopped => return,
+                RunEnd::Died { how, ready_for, hopeless } => (how, ready_for, hopeless),
+            };
+            ran_before |= ready_for.is_some();
+            let decision = failures.decide_restart(&self.options.restart, ready_for);
+            let log = self.placement.log_file();
+            let last_words = last_words(&log);
+            match decision {
+                Decision::RestartIn(restart_in) if !hopeless => {
+                    self.tell(Event::Died { member: self.name(), how, last_words, log, restart_in });
+                    tokio::select! {
+                        () = sleep(restart_in) => {}
+                        () = stopped(&mut self.stop) => return,
+                    }
+                }
+                _ => {
+                    self.give_up(how, last_words, log);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Brokers start after the name servers, so that their first registration succeeds; `false` is a stop
+    /// before that.
+    async fn wait_for_name_servers(&mut self) -> bool {
+        if self.placement.member.role == Role::NameServer {
+            return true;
+        }
+        tokio::select! {
+            () = self.board.all_ready(Some(Role::NameServer)) => true,
+            () = stopped(&mut self.stop) => false,
+        }
+    }
+
+    async fn run_once(&mut self, ran_before: bool) -> RunEnd {
+        let started = Instant::now();
+        let mut child = match Child::spawn(&self.options.gantry_bin, &self.placement) {
+            Ok(child) => child,
+            Err(error) => {
+                let how = format!("start {}: {error}", self.options.gantry_bin.display());
+                return RunEnd::Died { how, ready_for: None, hopeless: true };
+            }
+        };
+        self.update(|standing| standing.pid = Some(child.pid()));
+        let end = self.watch(&mut child, started, ran_before).await;
+        self.update(|standing| {
+            standing.pid = None;
+            standing.ready = false;
+        });
+        end
+    }
+
+    async fn watch(&mut self, child: &mut Child, started: Instant, ran_before: bool) -> RunEnd {
+        let mut reason = String::new();
+        let health = loopback(self.placement.ports.health);
+        let ready = timeout(self.options.ready_within, wait_until_ready(health, &mut reason));
+        tokio::select! {
+            biased;
+            end = child.wait() => return died(end, None),
+            () = stopped(&mut self.stop) => return self.stop_child(child).await,
+            ready = ready => if ready.is_err() {
+                child.kill();
+                let _ = child.wait().await;
+                let how = format!("not ready after {:?}: {reason}", self.options.ready_within);
+                return RunEnd::Died { how, ready_for: None, hopeless: false };
+            },
+        }
+        let ready_since = Instant::now();
+        self.update(|standing| standing.ready = true);
+        let ready = Ready {
+            member: self.name(),
+            role: self.placement.member.role,
+            address: loopback(self.placement.ports.remoting),
+            health,
+            pid: child.pid(),
+            took: ready_since - started,
+        };
+        self.tell(if ran_before { Event::Restarted(ready) } else { Event::Ready(ready) });
+        tokio::select! {
+            end = child.wait() => died(end, Some(ready_since.elapsed())),
+            () = stopped(&mut self.stop) => self.stop_child(child).await,
+        }
+    }
+
+    async fn stop_child(&self, child: &mut Child) -> RunEnd {
+        let limit = match self.placement.member.role {
+            Role::NameServer => self.options.name_server_stops_within,
+            Role::Broker => self.options.broker_stops_within,
+        };
+        child.terminate();
+        if timeout(limit, child.wait()).await.is_ok() {
+            self.tell(Event::Stopped { member: self.name() });
+        } else {
+            child.kill();
+            let _ = child.wait().await;
+            self.tell(Event::Killed { member: self.name(), after: limit });
+        }
+        RunEnd::Stopped
+    }
+
+    fn give_up(&self, how: String, last_words: Option<String>, log: PathBuf) {
+        let failed = MemberFailed { member: self.name(), how, last_words, log };
+        self.update(|standing| standing.failed = Some(failed));
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Standing)) {
+        self.board.update(&self.placement.member.name, change);
+    }
+
+    fn tell(&self, event: Event) {
+        (self.listener)(event);
+    }
+
+    fn name(&self) -> String {
+        self.placement.member.name.clone()
+    }
+}
+
+fn died(end: std::io::Result<ExitStatus>, ready_for: Option<Duration>) -> RunEnd {
+    match end {
+        Ok(status) => RunEnd::Died {
+            how: status.to_string(),
+            ready_for,
+            hopeless: status.code() == Some(UNUSABLE_SETTINGS) && ready_for.is_none(),
+        },
+        Err(error) => {
+            RunEnd::Died { how: format!("wait for the process: {error}"), ready_for, hopeless: true }
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A closed channel means that the cluster was dropped: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

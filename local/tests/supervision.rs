@@ -1,0 +1,307 @@
+//! Clusters of stand-in members: order, restarts, bounds and refusals of the runner, without servers.
+//!
+//! A member's command is a script that starts this test binary again, at [`stand_in_member`]; what
+//! goes wrong is said by the script.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use local::restart::RestartPolicy;
+use local::{Cluster, Event, LocalOptions, StartError, free_offset};
+use manifest::Effective;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Which settings file the stand-in member reads.
+const CONFIG: &str = "STAND_IN_CONFIG";
+
+/// Not a test of its own: the process of a member. Ready as soon as it listens, until its input ends.
+#[test]
+fn stand_in_member() {
+    let Ok(config) = std::env::var(CONFIG) else { return };
+    let settings = daemon::config::parse(&std::fs::read_to_string(config).unwrap()).unwrap();
+    let health = settings.iter().find(|(key, _)| key == "healthPort").unwrap().1.parse::<u16>().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", health)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 512]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nok\n");
+        }
+    });
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    std::process::exit(0);
+}
+
+/// The command of members: `before` is said by the shell first; `$2` is the role, `$4` the settings.
+fn command(folder: &Path, before: &str) -> std::path::PathBuf {
+    let path = folder.join("stand-in");
+    let this = std::env::current_exe().unwrap();
+    let script = format!(
+        "#!/bin/sh\n{before}\n{CONFIG}=\"$4\" exec {} --exact stand_in_member --nocapture\n",
+        this.display()
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn effective(fields: &str) -> Effective {
+    let text = format!(
+        "apiVersion: gantry.rs/v1alpha1\nkind: RocketMQCluster\nmetadata: {{ name: dev }}\n\
+         spec: {{ version: {}, nameServers: {{ replicas: 1 }}, brokers: {{ {fields} }} }}\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    manifest::resolve(&manifest::load(&text).unwrap())
+}
+
+fn one_of_each() -> Effective {
+    effective("groups: 1, storage: { size: 1Gi }")
+}
+
+struct Stage {
+    folder: TempDir,
+    options: LocalOptions,
+    events: Arc<Mutex<Vec<Event>>>,
+    heard: Arc<tokio::sync::Notify>,
+}
+
+impl Stage {
+    fn new(before: &str) -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = LocalOptions::new(command(folder.path(), before));
+        options.data = Some(folder.path().join("data"));
+        options.restart = RestartPolicy {
+            first_delay: Duration::from_millis(1),
+            longest_delay: Duration::from_millis(2),
+            healthy_after: Duration::ZERO,
+            give_up_after: 3,
+        };
+        Stage { folder, options, events: Arc::default(), heard: Arc::default() }
+    }
+
+    fn launch(&self, effective: &Effective) -> Result<Cluster, StartError> {
+        let (events, heard) = (Arc::clone(&self.events), Arc::clone(&self.heard));
+        Cluster::launch(effective, self.options.clone(), move |event| {
+            events.lock().unwrap().push(event);
+            heard.notify_one();
+        })
+    }
+
+    /// Launches at free ports and waits until everyone is ready.
+    async fn launch_ready(&mut self, effective: &Effective) -> Cluster {
+        let cluster = self.launch_somewhere(effective);
+        tokio::time::timeout(DEADLINE, cluster.ready()).await.unwrap().unwrap();
+        cluster
+    }
+
+    /// Launches at free ports.
+    fn launch_somewhere(&mut self, effective: &Effective) -> Cluster {
+        self.options.port_offset = free_offset(effective).unwrap();
+        self.launch(effective).unwrap()
+    }
+
+    async fn wait_for(&self, wanted: impl Fn(&Event) -> bool) -> Event {
+        let search = async {
+            loop {
+                if let Some(event) = self.events.lock().unwrap().iter().find(|event| wanted(event)) {
+                    return event.clone();
+                }
+                self.heard.notified().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, search).await.unwrap()
+    }
+
+    fn story(&self) -> Vec<String> {
+        self.events.lock().unwrap().iter().filter_map(told).collect()
+    }
+}
+
+fn told(event: &Event) -> Option<String> {
+    match event {
+        Event::Ready(ready) => Some(format!("{} ready", ready.member)),
+        Event::Restarted(ready) => Some(format!("{} restarted", ready.member)),
+        Event::Died { member, how, .. } => Some(format!("{member} died: {how}")),
+        Event::Stopped { member } => Some(format!("{member} stopped")),
+        Event::Killed { member, .. } => Some(format!("{member} killed")),
+        Event::Note(_) => None,
+    }
+}
+
+fn pid(raw: u32) -> Pid {
+    Pid::from_raw(i32::try_from(raw).unwrap()).unwrap()
+}
+
+fn wait_until_gone(raw: u32) {
+    let started = Instant::now();
+    while test_kill_process(pid(raw)).is_ok() {
+        assert!(started.elapsed() < DEADLINE, "process {raw} is still there");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn name_servers_start_first_and_stop_last() {
+    let mut stage = Stage::new("");
+    let cluster = stage.launch_ready(&one_of_each()).await;
+    let port = 9876 + stage.options.port_offset;
+    assert_eq!(cluster.name_server_address(), format!("127.0.0.1:{port}"));
+    let pids = ["dev-namesrv-0", "dev-broker-0-0"].map(|member| cluster.pid(member).unwrap());
+    cluster.stop().await;
+    assert_eq!(
+        stage.story(),
+        ["dev-namesrv-0 ready", "dev-broker-0-0 ready", "dev-broker-0-0 stopped", "dev-namesrv-0 stopped"]
+    );
+    pids.into_iter().for_each(wait_until_gone);
+    assert!(stage.folder.path().join("data/dev-broker-0-0/broker.properties").exists());
+}
+
+#[tokio::test]
+async fn a_member_that_is_killed_is_reported_and_started_again() {
+    let mut stage = Stage::new("");
+    let cluster = stage.launch_ready(&one_of_each()).await;
+    let before = cluster.pid("dev-broker-0-0").unwrap();
+    kill_process(pid(before), Signal::KILL).unwrap();
+    let Event::Restarted(ready) = stage.wait_for(|event| matches!(event, Event::Restarted(_))).await else {
+        unreachable!("the condition says so");
+    };
+    assert_eq!((ready.member.as_str(), Some(ready.pid)), ("dev-broker-0-0", cluster.pid("dev-broker-0-0")));
+    assert_ne!(ready.pid, before);
+    cluster.stop().await;
+    assert_eq!(stage.story()[2..4], ["dev-broker-0-0 died: signal: 9 (SIGKILL)", "dev-broker-0-0 restarted"]);
+}
+
+#[tokio::test]
+async fn a_member_that_keeps_dying_is_given_up_with_its_last_words() {
+    let mut stage = Stage::new("if [ $2 = broker ]; then echo no space; exit 1; fi");
+    let cluster = stage.launch_somewhere(&one_of_each());
+    let failed = tokio::time::timeout(DEADLINE, cluster.ready()).await.unwrap().unwrap_err();
+    assert_eq!(
+        (failed.member.as_str(), failed.how.as_str(), failed.last_words.as_deref()),
+        ("dev-broker-0-0", "exit status: 1", Some("no space"))
+    );
+    assert_eq!(std::fs::read_to_string(&failed.log).unwrap(), "no space\n".repeat(3));
+    cluster.stop().await;
+    let died = "dev-broker-0-0 died: exit status: 1";
+    assert_eq!(stage.story(), ["dev-namesrv-0 ready", died, died, "dev-namesrv-0 stopped"]);
+}
+
+#[tokio::test]
+async fn a_member_whose_settings_cannot_be_used_is_given_up_at_once() {
+    let mut stage = Stage::new("echo listenPort=x; exit 2");
+    let cluster = stage.launch_somewhere(&one_of_each());
+    let failed = tokio::time::timeout(DEADLINE, cluster.failed()).await.unwrap();
+    assert_eq!(
+        failed.to_string().split("; its log").next(),
+        Some("dev-namesrv-0 is given up: exit status: 2; it last said: listenPort=x")
+    );
+    cluster.stop().await;
+    assert_eq!(stage.story(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_named() {
+    let mut stage = Stage::new("");
+    stage.options.gantry_bin = stage.folder.path().join("nothing");
+    let cluster = stage.launch_somewhere(&one_of_each());
+    let failed = tokio::time::timeout(DEADLINE, cluster.failed()).await.unwrap();
+    assert!(
+        failed.how.starts_with("start ") && failed.how.contains("nothing: No such file"),
+        "{}",
+        failed.how
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_get_ready_in_time_counts_as_dead() {
+    let mut stage = Stage::new("if [ $2 = namesrv ]; then exec sleep 1000; fi");
+    stage.options.ready_within = Duration::from_millis(50);
+    let cluster = stage.launch_somewhere(&one_of_each());
+    let failed = tokio::time::timeout(DEADLINE, cluster.failed()).await.unwrap();
+    assert!(failed.how.starts_with("not ready after 50ms: health port "), "{}", failed.how);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_stop_is_killed_after_its_time() {
+    let mut stage = Stage::new("trap '' TERM");
+    stage.options.broker_stops_within = Duration::from_millis(50);
+    stage.options.name_server_stops_within = Duration::from_millis(50);
+    let cluster = stage.launch_ready(&one_of_each()).await;
+    let broker = cluster.pid("dev-broker-0-0").unwrap();
+    cluster.stop().await;
+    assert_eq!(stage.story()[2..], ["dev-broker-0-0 killed", "dev-namesrv-0 killed"]);
+    wait_until_gone(broker);
+}
+
+#[tokio::test]
+async fn members_end_when_the_cluster_is_forgotten() {
+    let mut stage = Stage::new("");
+    let cluster = stage.launch_ready(&one_of_each()).await;
+    let pids = ["dev-namesrv-0", "dev-broker-0-0"].map(|member| cluster.pid(member).unwrap());
+    drop(cluster);
+    for name in ["dev-namesrv-0", "dev-broker-0-0"] {
+        stage.wait_for(|event| matches!(event, Event::Stopped { member } if member == name)).await;
+    }
+    pids.into_iter().for_each(wait_until_gone);
+}
+
+#[test]
+fn a_port_in_use_is_named_before_anything_starts() {
+    let mut stage = Stage::new("");
+    stage.options.port_offset = free_offset(&one_of_each()).unwrap();
+    let port = 10909 + stage.options.port_offset;
+    let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let error = stage.launch(&one_of_each()).err().unwrap().to_string();
+    let expected = format!("fast port {port} of dev-broker-0-0 is in use by another process\n");
+    assert!(error.starts_with(&expected), "{error}");
+    assert_eq!(stage.story(), [""; 0]);
+}
+
+#[tokio::test]
+async fn two_clusters_on_one_data_folder_are_refused() {
+    let mut stage = Stage::new("");
+    let cluster = stage.launch_ready(&one_of_each()).await;
+    assert!(matches!(stage.launch(&one_of_each()), Err(StartError::DataInUse { .. })));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn another_version_than_our_own_is_refused() {
+    let stage = Stage::new("");
+    let mut other = one_of_each();
+    other.version = "99.0.0".to_owned();
+    assert!(matches!(stage.launch(&other), Err(StartError::Version { .. })));
+}
+
+#[tokio::test]
+async fn a_volume_that_goes_with_the_member_is_empty_at_the_start_and_gone_at_the_end() {
+    let mut stage = Stage::new("");
+    let store = stage.folder.path().join("data/dev-broker-0-0/ephemeral-store");
+    std::fs::create_dir_all(&store).unwrap();
+    std::fs::write(store.join("old"), "").unwrap();
+    let cluster = stage.launch_ready(&effective("groups: 1, storage: { type: EmptyDir }")).await;
+    assert!(!store.exists());
+    std::fs::create_dir_all(&store).unwrap();
+    cluster.stop().await;
+    assert!(!store.exists());
+}
+
+#[tokio::test]
+async fn a_disk_smaller_than_the_manifest_asks_for_is_noted() {
+    let mut stage = Stage::new("exit 2");
+    let cluster = stage.launch_somewhere(&effective("groups: 2, storage: { size: 4000Pi }"));
+    cluster.stop().await;
+    let note = stage.events.lock().unwrap().first().cloned();
+    let Some(Event::Note(note)) = note else { panic!("{note:?}") };
+    assert!(note.starts_with("spec.brokers.storage.size asks for 8000Pi in all, but only "), "{note}");
+}
