@@ -5,10 +5,26 @@
 //! |---|---|
 //! | `layers` | who may depend on whom |
 //! | `fuzz` | no decoder panics, hangs or claims memory it was only promised |
+//! | `wire` | bad input ends its own connection and nothing else; memory stays inside its budget |
+//! | `crash` | killed processes and full disks lose nothing that was acknowledged |
+//! | `cluster` | clusters as a user has them, from the manifest to a clean stop |
+//! | `clients` | the official Java clients, unmodified |
 //!
+//! - [`cluster`]: `gantry up` and its members; [`process`]: what /proc knows of them; [`ports`]: ports side by side
+//! - [`talk`]: one connection that speaks the wire; [`ledger`]: what was sent, and the judge; [`consumer`]: what was read
+//! - [`healthy`]: a client that must be served whatever others do
 //! - [`random`]: one seed for everything; [`mutate`]: breaks good bytes; [`requests`]: good bytes to break
+//! - [`wait`]: for a condition, never for a time
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cluster;
+pub mod consumer;
+pub mod healthy;
+pub mod ledger;
 pub mod mutate;
+pub mod ports;
+pub mod process;
 pub mod random;
 pub mod requests;
+pub mod talk;
+pub mod wait;

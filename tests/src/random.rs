@@ -13,12 +13,12 @@ impl Random {
     /// Starts a stream of its own for the `index`-th thing under `seed`, so that it can be replayed alone.
     pub fn nth(seed: u64, index: u64) -> Random {
         let mut random = Random(seed ^ index.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        random.next();
+        random.bits();
         random
     }
 
     /// Returns 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ impl Random {
 
     /// Returns a number below `end`, 0 when `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        if end == 0 { 0 } else { (self.next() % end as u64) as usize }
+        if end == 0 { 0 } else { (self.bits() % end as u64) as usize }
     }
 
     /// Returns true once in `n` times.
@@ -45,7 +45,7 @@ impl Random {
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
+            bytes.extend_from_slice(&self.bits().to_le_bytes());
         }
         bytes.truncate(length);
         bytes
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_stream() {
-        let draw = |seed| (0..10).map(|i| Random::nth(seed, i).next()).collect::<Vec<_>>();
+        let draw = |seed| (0..10).map(|i| Random::nth(seed, i).bits()).collect::<Vec<_>>();
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         assert_eq!(Random::new(1).bytes(13).len(), 13);
