@@ -1,1 +1,5 @@
-//! (being built)
+//! Name server.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![warn(missing_docs)]
+
+pub mod routes;
