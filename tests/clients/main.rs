@@ -6,7 +6,8 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use tests::cluster::{Cluster, Options};
+use tests::cluster::Cluster;
+use tests::options::Options;
 
 fn main() -> ExitCode {
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/run");

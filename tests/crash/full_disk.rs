@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::codes::ResponseCode;
-use tests::cluster::{Cluster, Options};
+use tests::cluster::Cluster;
 use tests::ledger::Ledger;
+use tests::options::Options;
 use tests::talk::Talk;
 use tests::wait::until;
 

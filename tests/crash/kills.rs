@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::requests::Fields;
-use tests::cluster::{Cluster, Options};
+use tests::cluster::Cluster;
 use tests::consumer::{Consumer, commit, committed};
 use tests::ledger::{Ledger, bound};
+use tests::options::Options;
 use tests::random::Random;
 use tests::talk::Talk;
 use tests::wait::until;

@@ -3,15 +3,16 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use daemon::config::env_name;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::command;
+use crate::options::Options;
 use crate::ports::Slot;
 use crate::process::Process;
 use crate::talk::Talk;
@@ -24,52 +25,14 @@ const STOP: Duration = Duration::from_secs(40);
 
 /// A running `gantry up`.
 pub struct Cluster {
-    /// Name of the manifest; members are `<name>-namesrv-<n>` and `<name>-broker-<group>-<n>`.
-    pub name: String,
+    /// Name in the manifest; members are `<name>-namesrv-<n>` and `<name>-broker-<group>-<n>`.
+    name: String,
     gantry: Child,
     folder: TempDir,
     slot: Slot,
     small_disk: bool,
+    members: Vec<String>,
     printed: Arc<Mutex<Vec<String>>>,
-}
-
-/// What a test may want different from a name server and a broker with automatic topics.
-#[derive(Clone, Debug)]
-pub struct Options<'a> {
-    /// Name servers.
-    pub name_servers: u32,
-    /// Broker groups, one master each.
-    pub groups: u32,
-    /// `Async` or `Sync`.
-    pub flush: &'a str,
-    /// Entries of `brokers.config`.
-    pub config: &'a [(&'a str, &'a str)],
-    /// Settings of every member that no manifest carries, by their keys.
-    pub settings: &'a [(&'a str, &'a str)],
-    /// The data lies on a disk of its own with this many MiB, in memory.
-    pub small_disk: Option<u32>,
-}
-
-impl Default for Options<'_> {
-    fn default() -> Self {
-        Options { name_servers: 1, groups: 1, flush: "Async", config: &[], settings: &[], small_disk: None }
-    }
-}
-
-impl Options<'_> {
-    fn manifest(&self, name: &str) -> String {
-        let Options { name_servers, groups, flush, config, .. } = self;
-        let config: String =
-            config.iter().map(|(key, value)| format!("      {key}: \"{value}\"\n")).collect();
-        let config = if config.is_empty() { config } else { format!("    config:\n{config}") };
-        format!(
-            "apiVersion: gantry.rs/v1alpha1\nkind: RocketMQCluster\nmetadata:\n  name: {name}\nspec:\n  \
-             version: \"{}\"\n  nameServers:\n    replicas: {name_servers}\n  brokers:\n    groups: {groups}\n    \
-             replicasPerGroup: 1\n    autoCreateTopics: true\n    replication: {{ mode: Async }}\n    \
-             flush: {{ mode: {flush} }}\n    storage: {{ size: 10Gi }}\n{config}",
-            env!("CARGO_PKG_VERSION")
-        )
-    }
 }
 
 impl Cluster {
@@ -78,23 +41,63 @@ impl Cluster {
     /// # Panics
     /// When it does not; with what it printed.
     pub fn start(name: &str, options: &Options<'_>) -> Cluster {
-        let folder = tempfile::Builder::new().prefix("gantry-test-").tempdir().expect("a temporary folder");
-        let manifest = folder.path().join("cluster.yaml");
-        fs::write(&manifest, options.manifest(name)).expect("a file in our own folder");
-        let data = folder.path().join("data");
-        fs::create_dir(&data).expect("a folder in our own folder");
-        let (slot, small_disk) = (Slot::take(), options.small_disk.is_some());
-        let gantry = spawn(&manifest, &data, slot.offset, options);
-        let mut cluster =
-            Cluster { name: name.into(), gantry, folder, slot, small_disk, printed: Arc::default() };
-        cluster.listen();
-        for index in 0..options.name_servers {
-            cluster.wait_ready(&cluster.name_server_member(index));
-        }
-        for group in 0..options.groups {
-            cluster.wait_ready(&cluster.broker_member(group));
+        let cluster = Cluster::launch(&options.manifest(name), options.small_disk);
+        if !options.settings.is_empty() {
+            cluster.members.iter().for_each(|member| cluster.set(member, options.settings));
         }
         cluster
+    }
+
+    /// Starts the cluster of a manifest and waits until every member serves.
+    ///
+    /// # Panics
+    /// When it does not; with what it printed.
+    pub fn of(manifest: &str) -> Cluster {
+        Cluster::launch(manifest, None)
+    }
+
+    fn launch(text: &str, small_disk: Option<u32>) -> Cluster {
+        let effective = manifest::resolve(&manifest::load(text).expect("a valid manifest"));
+        let members = manifest::members(&effective).into_iter().map(|member| member.name).collect();
+        let folder = tempfile::Builder::new().prefix("gantry-test-").tempdir().expect("a temporary folder");
+        let manifest = folder.path().join("cluster.yaml");
+        fs::write(&manifest, text).expect("a file in our own folder");
+        let data = folder.path().join("data");
+        fs::create_dir(&data).expect("a folder in our own folder");
+        let slot = Slot::take();
+        let gantry = command::up(&manifest, &data, slot.offset, small_disk);
+        let (name, small_disk) = (effective.name, small_disk.is_some());
+        let mut cluster =
+            Cluster { name, gantry, folder, slot, small_disk, members, printed: Arc::default() };
+        cluster.listen();
+        cluster.wait_all_ready();
+        cluster
+    }
+
+    /// Starts a stopped cluster again on its data.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_again(&mut self) {
+        let (manifest, data) = (self.folder.path().join("cluster.yaml"), self.folder.path().join("data"));
+        self.gantry = command::up(&manifest, &data, self.slot.offset, None);
+        self.listen();
+        self.wait_all_ready();
+    }
+
+    fn wait_all_ready(&self) {
+        self.members.iter().for_each(|member| self.wait_ready(member));
+    }
+
+    /// Restarts a member with settings that its manifest does not carry.
+    fn set(&self, member: &str, settings: &[(&str, &str)]) {
+        let role = if member.contains("-namesrv-") { "namesrv" } else { "broker" };
+        let path = self.data().join(member).join(format!("{role}.properties"));
+        let mut text = fs::read_to_string(&path).expect("every member has its properties");
+        settings.iter().for_each(|(key, value)| text.push_str(&format!("{key}={value}\n")));
+        fs::write(&path, text).expect("a file in our own folder");
+        self.kill(member);
+        self.wait_ready(member);
     }
 
     /// Returns the address of a name server.
@@ -105,6 +108,11 @@ impl Cluster {
     /// Returns the address of a group's master.
     pub fn broker(&self, group: u32) -> String {
         format!("127.0.0.1:{}", 10911 + 20 * group as u16 + self.slot.offset)
+    }
+
+    /// Returns what is added to every port.
+    pub fn port_offset(&self) -> u16 {
+        self.slot.offset
     }
 
     /// Returns the name of a name server's process.
@@ -252,52 +260,6 @@ impl Cluster {
             );
         }
     }
-}
-
-/// Builds the command `gantry` in the profile of this test, once, and returns its path. `GANTRY_BIN` names another.
-pub fn gantry() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        if let Some(path) = std::env::var_os("GANTRY_BIN") {
-            return path.into();
-        }
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace");
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--workspace", "--bin", "gantry"]).current_dir(root);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo runs").success(), "gantry does not build");
-        let test = std::env::current_exe().expect("this test has a path");
-        test.ancestors().nth(2).expect("tests lie in <profile>/deps").join("gantry")
-    })
-}
-
-fn spawn(manifest: &Path, data: &Path, offset: u16, options: &Options<'_>) -> Child {
-    let mut command = match options.small_disk {
-        None => Command::new(gantry()),
-        Some(size) => on_a_small_disk(data, size),
-    };
-    command
-        .args(["up".as_ref(), manifest.as_os_str(), "--data".as_ref(), data.as_os_str()])
-        .args(["--port-offset", &offset.to_string()])
-        .envs(options.settings.iter().map(|(key, value)| (env_name(key), value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("gantry starts")
-}
-
-/// Runs gantry where `data` is a disk in memory. The disk is its own, and goes with it.
-fn on_a_small_disk(data: &Path, size: u32) -> Command {
-    let mut command = Command::new("unshare");
-    if !rustix::process::getuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let script = format!("mount -t tmpfs -o size={size}m tmpfs '{}' && exec \"$@\"", data.display());
-    command.args(["--mount", "sh", "-c", &script, "sh"]).arg(gantry());
-    command
 }
 
 /// Asks an HTTP port of a member; status line, headers and body as they come, `None` when nobody answers.

@@ -10,7 +10,8 @@
 //! | `cluster` | clusters as a user has them, from the manifest to a clean stop |
 //! | `clients` | the official Java clients, unmodified |
 //!
-//! - [`cluster`]: `gantry up` and its members; [`process`]: what /proc knows of them; [`ports`]: ports side by side
+//! - [`cluster`]: `gantry up` and its members; [`options`]: what it may look like; [`command`]: how it is started;
+//!   [`process`]: what /proc knows of them; [`ports`]: ports side by side
 //! - [`talk`]: one connection that speaks the wire; [`ledger`]: what was sent, and the judge; [`consumer`]: what was read
 //! - [`healthy`]: a client that must be served whatever others do
 //! - [`random`]: one seed for everything; [`mutate`]: breaks good bytes; [`requests`]: good bytes to break
@@ -18,10 +19,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cluster;
+pub mod command;
 pub mod consumer;
 pub mod healthy;
 pub mod ledger;
 pub mod mutate;
+pub mod options;
 pub mod ports;
 pub mod process;
 pub mod random;

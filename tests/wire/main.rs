@@ -9,7 +9,8 @@ mod half_frames;
 
 use std::time::Duration;
 
-use tests::cluster::{Cluster, Options};
+use tests::cluster::Cluster;
+use tests::options::Options;
 use tests::process::Process;
 
 /// A round of the healthy client may take this long while others misbehave, on a busy machine without optimisation.

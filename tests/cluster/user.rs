@@ -1,0 +1,49 @@
+//! A first minute with the command line, and what a cluster costs that nobody uses.
+
+use std::process::Command;
+use std::time::Instant;
+
+use tests::cluster::Cluster;
+use tests::command::gantry;
+use tests::ledger::Ledger;
+use tests::options::Options;
+use tests::talk::Talk;
+
+#[test]
+fn a_message_sent_with_the_command_line_is_read_back_with_it() {
+    let cluster = Cluster::start("minute", &Options::default());
+    let address = cluster.name_server(0);
+    run(&["produce", "First", "--body", "hello from the first minute", "-n", &address]);
+    let read = run(&["consume", "First", "--from", "earliest", "-n", &address]);
+    assert!(read.contains("hello from the first minute"), "{read}");
+    let topics = run(&["topic", "list", "-n", &address]);
+    assert!(topics.contains("First"), "{topics}");
+}
+
+fn run(arguments: &[&str]) -> String {
+    let output = Command::new(gantry()).args(arguments).output().expect("gantry runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "gantry {arguments:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+#[test]
+fn an_idle_cluster_is_small_and_serves_soon_after_its_start() {
+    gantry();
+    let start = Instant::now();
+    let cluster = Cluster::start("idle", &Options::default());
+    let mut talk = Talk::connect(&cluster.broker(0)).expect("the broker serves");
+    assert!(Ledger::default().send(&mut talk, "Soon", 0, 100).expect("the broker answers"));
+    let served = start.elapsed();
+    let resident = |member: &str| cluster.process(member).map_or(0, |process| process.resident()) >> 20;
+    let name_server = resident(&cluster.name_server_member(0));
+    let broker = resident(&cluster.broker_member(0));
+    println!("served after {served:?}; name server {name_server} MiB, broker {broker} MiB");
+    assert!(name_server < 10 && broker < 40, "name server {name_server} MiB, broker {broker} MiB");
+    // An optimised build on a quiet machine stays below one second; this one only must not be slow.
+    assert!(served.as_secs() < 5, "served after {served:?}");
+}
