@@ -29,16 +29,11 @@ impl Child {
     /// Starts a member's process, its output appended to its log.
     pub(crate) fn spawn(gantry_bin: &Path, placement: &Placement) -> io::Result<Child> {
         let log = open_log(&placement.log_file())?;
-        let format = match placement.log_format {
-            manifest::cluster::LogFormat::Json => "json",
-            manifest::cluster::LogFormat::Text => "text",
-        };
         let mut process = Command::new(gantry_bin)
             .arg("member")
             .arg(placement.member.role.as_str())
             .arg("--config")
             .arg(placement.properties_file())
-            .args(["--log-level", placement.log_level.as_str(), "--log-format", format])
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use manifest::cluster::{LogFormat, LogLevel, StorageType};
+use manifest::cluster::{LogFormat, StorageType};
 use manifest::{Effective, Member, Role, members};
 
 use crate::ports::{PortTooLarge, Ports, loopback, ports};
@@ -18,8 +18,6 @@ pub struct Placement {
     pub properties: Vec<(String, String)>,
     /// The folder that goes with the member, when its storage does.
     pub ephemeral: Option<PathBuf>,
-    pub log_level: LogLevel,
-    pub log_format: LogFormat,
 }
 
 impl Placement {
@@ -67,6 +65,12 @@ fn place_member(
     set("bindAddress", "127.0.0.1".to_owned());
     set("listenPort", ports.remoting.to_string());
     set("healthPort", ports.health.to_string());
+    set("logLevel", effective.logging.level.as_str().to_owned());
+    let log_format = match effective.logging.format {
+        LogFormat::Json => "json",
+        LogFormat::Text => "text",
+    };
+    set("logFormat", log_format.to_owned());
     let mut ephemeral = None;
     match member.role {
         Role::NameServer => {
@@ -83,15 +87,7 @@ fn place_member(
             set("storePathRootDir", store.display().to_string());
         }
     }
-    Placement {
-        member,
-        ports,
-        folder,
-        properties: properties.into_iter().collect(),
-        ephemeral,
-        log_level: effective.logging.level,
-        log_format: effective.logging.format,
-    }
+    Placement { member, ports, folder, properties: properties.into_iter().collect(), ephemeral }
 }
 
 #[cfg(test)]
@@ -128,6 +124,8 @@ spec:
                 "healthPort=9877",
                 "kvConfigPath=/data/two-namesrv-1/kvConfig.json",
                 "listenPort=9977",
+                "logFormat=json",
+                "logLevel=info",
             ]
         );
     }
@@ -153,6 +151,8 @@ spec:
                 "flushIntervalCommitLog=500",
                 "healthPort=11034",
                 "listenPort=11031",
+                "logFormat=json",
+                "logLevel=info",
                 "namesrvAddr=127.0.0.1:9976;127.0.0.1:9977",
                 "storePathRootDir=/data/two-broker-1-0/store",
             ]

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::nearest::nearest;
 use crate::problem::{Problem, Problems, child};
+use crate::units::ByteSize;
 
 use KeyClass::{Field, Forbidden, Immutable, Live, Restart, Unsupported};
-use ValueForm::{Flag, HoursOfDay, Number};
+use ValueForm::{Bytes, Flag, HoursOfDay, Number, Text};
 
 const MOST_ENTRIES: usize = 128;
 
@@ -36,6 +37,9 @@ pub enum ValueForm {
     Flag,
     /// A whole number between the two, both included.
     Number(i64, i64),
+    /// An amount of bytes between the two, both included: `65536`, `64KiB`, `1GiB`.
+    Bytes(u64, u64),
+    Text,
     /// Hours of the day as RocketMQ writes them, such as `04` or `04;16`.
     HoursOfDay,
 }
@@ -54,9 +58,29 @@ const fn key(name: &'static str, class: KeyClass) -> ConfigKey {
 /// The keys of `spec.nameServers.config`.
 pub const NAME_SERVER_KEYS: &[ConfigKey] = &[
     key("bindAddress", Forbidden),
+    key("configBlackList", Restart(Text)),
+    key("configStorePath", Forbidden),
+    key("deleteTopicWithBrokerRegistration", Live(Flag)),
+    key("enableAllTopicList", Live(Flag)),
+    key("enableTopicList", Live(Flag)),
+    key("frameTimeoutMillis", Restart(Number(100, 3_600_000))),
     key("healthPort", Forbidden),
     key("kvConfigPath", Forbidden),
     key("listenPort", Forbidden),
+    key("logFormat", Field("spec.logging.format")),
+    key("logLevel", Field("spec.logging.level")),
+    key("maxBufferedBytes", Restart(Bytes(16 << 20, 1 << 40))),
+    key("maxConnections", Restart(Number(1, 1_000_000))),
+    key("maxUnansweredBytes", Restart(Bytes(1 << 10, 1 << 30))),
+    key("needWaitForService", Live(Flag)),
+    key("notifyMinBrokerIdChanged", Live(Flag)),
+    key("orderMessageEnable", Live(Flag)),
+    key("returnOrderTopicConfigToBroker", Live(Flag)),
+    key("scanNotActiveBrokerInterval", Restart(Number(10, 3_600_000))),
+    key("serverChannelMaxIdleTimeSeconds", Restart(Number(1, 86_400))),
+    key("supportActingMaster", Live(Flag)),
+    key("waitSecondsForService", Live(Number(0, 3_600))),
+    key("writeTimeoutMillis", Restart(Number(100, 3_600_000))),
 ];
 
 /// The keys of `spec.brokers.config`.
@@ -132,9 +156,6 @@ fn unknown_key(name: &str, keys: &[ConfigKey]) -> String {
     }
     let usable = |key: &&ConfigKey| matches!(key.class, Live(_) | Restart(_) | Immutable(_));
     let allowed: Vec<&str> = keys.iter().filter(usable).map(|key| key.name).collect();
-    if allowed.is_empty() {
-        return "unknown key; no keys can be set here yet".to_owned();
-    }
     format!("unknown key; allowed are {}", allowed.join(", "))
 }
 
@@ -144,9 +165,27 @@ fn check_form(form: ValueForm, value: &str) -> Result<(), String> {
         Flag => Err("must be \"true\" or \"false\"".to_owned()),
         Number(from, to) if value.parse().is_ok_and(|number: i64| (from..=to).contains(&number)) => Ok(()),
         Number(from, to) => Err(format!("must be a whole number between {from} and {to}")),
+        Bytes(from, to) if parse_bytes(value).is_some_and(|bytes| (from..=to).contains(&bytes)) => Ok(()),
+        Bytes(from, to) => Err(format!(
+            "must be an amount of bytes between {} and {}, such as 65536, 64KiB or 1GiB",
+            ByteSize(from),
+            ByteSize(to)
+        )),
+        Text if !value.is_empty() => Ok(()),
+        Text => Err("must not be empty; remove it to get the default".to_owned()),
         HoursOfDay if value.split(';').all(is_hour) => Ok(()),
         HoursOfDay => Err("must be hours of the day from 00 to 23, such as 04 or 04;16".to_owned()),
     }
+}
+
+/// As the servers read it: a number of bytes, KiB, MiB or GiB.
+fn parse_bytes(text: &str) -> Option<u64> {
+    for (suffix, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if let Some(amount) = text.strip_suffix(suffix) {
+            return amount.trim().parse::<u64>().ok()?.checked_mul(1 << shift);
+        }
+    }
+    text.parse().ok()
 }
 
 fn is_hour(text: &str) -> bool {
@@ -156,6 +195,29 @@ fn is_hour(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_checked_before_a_member_starts_with_them() {
+        let cases = [
+            (Flag, "true", Ok(())),
+            (Flag, "yes", Err("must be \"true\" or \"false\"")),
+            (Number(1, 9), "9", Ok(())),
+            (Number(1, 9), "10", Err("must be a whole number between 1 and 9")),
+            (Bytes(1 << 10, 1 << 30), "64KiB", Ok(())),
+            (Bytes(1 << 10, 1 << 30), "1024", Ok(())),
+            (
+                Bytes(1 << 10, 1 << 30),
+                "2GiB",
+                Err("must be an amount of bytes between 1Ki and 1Gi, such as 65536, 64KiB or 1GiB"),
+            ),
+            (Text, "", Err("must not be empty; remove it to get the default")),
+            (HoursOfDay, "04;16", Ok(())),
+            (HoursOfDay, "4", Err("must be hours of the day from 00 to 23, such as 04 or 04;16")),
+        ];
+        for (form, value, expected) in cases {
+            assert_eq!(check_form(form, value), expected.map_err(str::to_owned), "{form:?} {value}");
+        }
+    }
 
     #[test]
     fn each_key_stands_once_and_in_order() {

@@ -219,7 +219,9 @@ fn bad_cluster_settings_are_refused() {
         ),
         (
             spec(r#"nameServers: { config: { nothing: "1" } }"#),
-            &[r#"spec.nameServers.config.nothing: "1": unknown key; no keys can be set here yet"#],
+            &[
+                r#"spec.nameServers.config.nothing: "1": unknown key; allowed are configBlackList, deleteTopicWithBrokerRegistration, enableAllTopicList, enableTopicList, frameTimeoutMillis, maxBufferedBytes, maxConnections, maxUnansweredBytes, needWaitForService, notifyMinBrokerIdChanged, orderMessageEnable, returnOrderTopicConfigToBroker, scanNotActiveBrokerInterval, serverChannelMaxIdleTimeSeconds, supportActingMaster, waitSecondsForService, writeTimeoutMillis"#,
+            ],
         ),
         (
             spec("nameServers: { warmUp: 10s }"),
