@@ -1,1 +1,30 @@
-//! (being built)
+//! Calls to our servers: typed requests first, conveniences on top.
+//!
+//! | Module                    | Holds                                                           |
+//! |---------------------------|-----------------------------------------------------------------|
+//! | [`namesrv`], [`broker`]   | one function per request we send                                |
+//! | [`connections`]           | one connection per address, made anew when it is lost           |
+//! | [`routes`]                | where the queues of a topic are, remembered for half a minute   |
+//! | [`producer`], [`consumer`]| small; for the proxy, the benchmark, the command line and tests |
+//! | [`admin`]                 | operations on a whole cluster, made of those calls              |
+//! | [`message`]               | messages as an application sees them                            |
+//!
+//! Nothing here knows how a server works inside, and no server is linked here.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod admin;
+pub mod broker;
+pub mod connections;
+pub mod consumer;
+mod error;
+pub mod message;
+pub mod namesrv;
+pub mod producer;
+pub mod routes;
+
+#[cfg(test)]
+mod scripted;
+
+pub use connections::Connections;
+pub use error::RequestError;
+pub use remoting::{CallError, Client, ClientOptions};
