@@ -110,7 +110,11 @@ impl Routes {
     #[must_use]
     pub fn member_group(&self, cluster: &str, broker_name: &str) -> BrokerMemberGroup {
         BrokerMemberGroup {
-            broker_addrs: self.brokers.get(broker_name).map(|group| group.broker_addrs.clone()).unwrap_or_default(),
+            broker_addrs: self
+                .brokers
+                .get(broker_name)
+                .map(|group| group.broker_addrs.clone())
+                .unwrap_or_default(),
             broker_name: broker_name.to_owned(),
             cluster: cluster.to_owned(),
         }

@@ -7,7 +7,8 @@ use protocol::bodies::route::{BrokerData, MASTER_ID, QueueData};
 use protocol::bodies::topic_config::{TopicConfig, TopicConfigAndMappingSerializeWrapper, perm};
 
 use super::{
-    BrokerAddress, ConnectionId, DEFAULT_HEARTBEAT_TIMEOUT, LiveBroker, MinBrokerIdChange, Routes, Rules, has_no_master,
+    BrokerAddress, ConnectionId, DEFAULT_HEARTBEAT_TIMEOUT, LiveBroker, MinBrokerIdChange, Routes, Rules,
+    has_no_master,
 };
 
 /// A broker's word about itself.
@@ -86,7 +87,8 @@ impl Routes {
         now: Instant,
     ) -> Result<Registered, RegisterRefusal> {
         let Registration { address, broker_name, broker_id, .. } = &registration;
-        let holder = self.brokers.get(broker_name).and_then(|group| group.broker_addrs.get(broker_id)).cloned();
+        let holder =
+            self.brokers.get(broker_name).and_then(|group| group.broker_addrs.get(broker_id)).cloned();
         if let Some(by) = self.later_holder(holder.as_deref(), &registration) {
             self.forget(address, broker_name);
             return Ok(Registered::Superseded { by });

@@ -61,7 +61,9 @@ fn table(rules: &Rules, registrations: impl IntoIterator<Item = Registration>) -
 fn addresses(route: &TopicRouteData) -> Vec<(&str, i64, &str)> {
     let mut all = Vec::new();
     for group in &route.broker_datas {
-        all.extend(group.broker_addrs.iter().map(|(id, addr)| (group.broker_name.as_str(), *id, addr.as_str())));
+        all.extend(
+            group.broker_addrs.iter().map(|(id, addr)| (group.broker_name.as_str(), *id, addr.as_str())),
+        );
     }
     all
 }
@@ -238,12 +240,15 @@ fn every_sign_of_life_counts() {
 fn a_closed_connection_ends_every_broker_registered_on_it_last() {
     let shared = ConnectionId(7);
     let on = |connection, registration| Registration { connection, ..registration };
-    let mut routes = table(&PLAIN, [
-        on(shared, broker("a", 0, "a0:1")),
-        on(shared, broker("b", 0, "b0:1")),
-        on(shared, broker("c", 0, "c0:1")),
-        on(ConnectionId(8), broker("c", 0, "c0:1")),
-    ]);
+    let mut routes = table(
+        &PLAIN,
+        [
+            on(shared, broker("a", 0, "a0:1")),
+            on(shared, broker("b", 0, "b0:1")),
+            on(shared, broker("c", 0, "c0:1")),
+            on(ConnectionId(8), broker("c", 0, "c0:1")),
+        ],
+    );
     let gone = routes.connection_closed(shared, &PLAIN);
     let gone: Vec<_> = gone.iter().map(|departed| departed.address.addr.as_str()).collect();
     assert_eq!(gone, ["a0:1", "b0:1"]);
@@ -254,7 +259,8 @@ fn a_closed_connection_ends_every_broker_registered_on_it_last() {
 #[test]
 fn the_last_member_takes_group_cluster_topics_and_static_queues_along() {
     let mut with_mapping = broker("a", 0, "a0:1");
-    let mapping = TopicQueueMappingInfo { bname: "a".to_owned(), topic: "T1".to_owned(), ..Default::default() };
+    let mapping =
+        TopicQueueMappingInfo { bname: "a".to_owned(), topic: "T1".to_owned(), ..Default::default() };
     with_mapping.topics.topic_queue_mapping_info_map.insert("T1".to_owned(), mapping.clone());
     with_mapping.filter_servers = Some(vec!["filter:1".to_owned()]);
     let mut routes = table(&PLAIN, [with_mapping, broker("a", 1, "a1:1")]);
@@ -282,7 +288,8 @@ fn unregistering_what_is_unknown_changes_nothing() {
 
 #[test]
 fn without_its_master_the_lowest_id_acts_read_only_until_the_master_is_back() {
-    let group = || [acting(broker("a", 0, "a0:1")), acting(broker("a", 1, "a1:1")), acting(broker("a", 2, "a2:1"))];
+    let group =
+        || [acting(broker("a", 0, "a0:1")), acting(broker("a", 1, "a1:1")), acting(broker("a", 2, "a2:1"))];
     let mut routes = table(&ACTING, group());
     routes.unregister(&BrokerAddress::new("C", "a0:1"), "a", &ACTING);
     assert_eq!(perm_of(&routes, "T1"), 4);
@@ -328,20 +335,20 @@ fn a_slave_older_than_acting_masters_brings_no_topics() {
 #[test]
 fn members_hear_of_a_new_lowest_id() {
     let mut routes = table(&ACTING, [acting(broker("a", 2, "a2:1"))]);
-    let change = |min: i64, addr: &str, offline: Option<&str>, ha: Option<&str>, notify: &[&str]| MinBrokerIdChange {
-        broker_name: "a".to_owned(),
-        min_broker_id: min,
-        min_broker_addr: addr.to_owned(),
-        offline_broker_addr: offline.map(str::to_owned),
-        ha_broker_addr: ha.map(str::to_owned),
-        notify: notify.iter().map(|addr| (*addr).to_owned()).collect(),
-    };
-    let mut join = |id, addr: &str| {
-        match routes.register(acting(broker("a", id, addr)), &ACTING, Instant::now()) {
+    let change =
+        |min: i64, addr: &str, offline: Option<&str>, ha: Option<&str>, notify: &[&str]| MinBrokerIdChange {
+            broker_name: "a".to_owned(),
+            min_broker_id: min,
+            min_broker_addr: addr.to_owned(),
+            offline_broker_addr: offline.map(str::to_owned),
+            ha_broker_addr: ha.map(str::to_owned),
+            notify: notify.iter().map(|addr| (*addr).to_owned()).collect(),
+        };
+    let mut join =
+        |id, addr: &str| match routes.register(acting(broker("a", id, addr)), &ACTING, Instant::now()) {
             Ok(Registered::Accepted { change, .. }) => change,
             other => panic!("{other:?}"),
-        }
-    };
+        };
     assert_eq!(join(3, "a3:1"), None);
     assert_eq!(join(0, "a0:1"), Some(change(0, "a0:1", None, Some("ha-a0:1"), &["a2:1", "a3:1"])));
     assert_eq!(join(0, "a0:1"), None);
@@ -355,7 +362,8 @@ fn members_hear_of_a_new_lowest_id() {
 #[test]
 fn members_hear_of_a_silent_master_too() {
     let start = Instant::now();
-    let brief = Registration { heartbeat_timeout: Some(Duration::from_secs(1)), ..acting(broker("a", 0, "a0:1")) };
+    let brief =
+        Registration { heartbeat_timeout: Some(Duration::from_secs(1)), ..acting(broker("a", 0, "a0:1")) };
     let mut routes = Routes::default();
     routes.register(brief, &ACTING, start).unwrap();
     routes.register(acting(broker("a", 1, "a1:1")), &ACTING, start).unwrap();
@@ -404,8 +412,11 @@ fn write_permission_is_wiped_and_added_per_group_and_counted() {
 fn topics_are_listed_by_cluster_and_by_unit() {
     let mut a = broker("a", 0, "a0:1");
     for (flag, name) in ["U0", "U1", "U2", "U3"].into_iter().enumerate() {
-        let topic =
-            TopicConfig { topic_name: name.to_owned(), topic_sys_flag: flag as i32, ..TopicConfig::default() };
+        let topic = TopicConfig {
+            topic_name: name.to_owned(),
+            topic_sys_flag: flag as i32,
+            ..TopicConfig::default()
+        };
         a.topics.topic_config_table.insert(name.to_owned(), topic);
     }
     let b = Registration { address: BrokerAddress::new("C2", "b0:1"), ..broker("b", 0, "b0:1") };
@@ -442,12 +453,15 @@ fn a_zone_sees_its_own_groups_and_those_without_a_master() {
         enable_acting_master: Some(false),
         ..registration
     };
-    let routes = table(&PLAIN, [
-        zoned("East", broker("a", 0, "a0:1")),
-        zoned("west", broker("b", 0, "b0:1")),
-        zoned("west", broker("c", 1, "c1:1")),
-        broker("d", 0, "d0:1"),
-    ]);
+    let routes = table(
+        &PLAIN,
+        [
+            zoned("East", broker("a", 0, "a0:1")),
+            zoned("west", broker("b", 0, "b0:1")),
+            zoned("west", broker("c", 1, "c1:1")),
+            broker("d", 0, "d0:1"),
+        ],
+    );
     let mut route = routes.route("T1", &PLAIN).unwrap();
     keep_zone(&mut route, "EAST");
     assert_eq!(addresses(&route), [("a", 0, "a0:1"), ("c", 1, "c1:1")]);

@@ -35,7 +35,9 @@ impl Routes {
             self.topics.remove(topic);
             return;
         };
-        let (Some(names), Some(queues)) = (self.clusters.get(cluster), self.topics.get_mut(topic)) else { return };
+        let (Some(names), Some(queues)) = (self.clusters.get(cluster), self.topics.get_mut(topic)) else {
+            return;
+        };
         queues.retain(|broker_name, _| !names.contains(broker_name));
         if queues.is_empty() {
             self.topics.remove(topic);
@@ -79,7 +81,8 @@ impl Routes {
     #[must_use]
     pub fn unit_topics(&self, which: UnitTopics) -> TopicList {
         let wanted = |flags: i32| {
-            let (unit, subscribed) = (flags & topic_sys_flag::UNIT != 0, flags & topic_sys_flag::UNIT_SUB != 0);
+            let (unit, subscribed) =
+                (flags & topic_sys_flag::UNIT != 0, flags & topic_sys_flag::UNIT_SUB != 0);
             match which {
                 UnitTopics::Unit => unit,
                 UnitTopics::UnitSubscribed => subscribed,

@@ -35,7 +35,8 @@ impl Routes {
             self.remove_group(broker_name);
             return None;
         }
-        let tell = rules.notify_min_broker_id_changed && group.enable_acting_master && lowest(group) != min_before;
+        let tell =
+            rules.notify_min_broker_id_changed && group.enable_acting_master && lowest(group) != min_before;
         let change = tell.then(|| leaver(group, &address.addr)).flatten();
         self.protect_without_master(broker_name);
         change
@@ -69,7 +70,8 @@ impl Routes {
     /// Normally one group; more only when a broker was renamed without unregistering.
     fn groups_of(&self, address: &BrokerAddress) -> Vec<String> {
         let has_address = |group: &BrokerData| group.broker_addrs.values().any(|addr| *addr == address.addr);
-        let groups = self.brokers.values().filter(|group| group.cluster == address.cluster && has_address(group));
+        let groups =
+            self.brokers.values().filter(|group| group.cluster == address.cluster && has_address(group));
         groups.map(|group| group.broker_name.clone()).collect()
     }
 
