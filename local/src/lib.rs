@@ -28,6 +28,7 @@ mod event;
 mod files;
 mod free_ports;
 mod health;
+pub mod member;
 mod options;
 pub mod placement;
 pub mod ports;

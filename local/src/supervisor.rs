@@ -118,7 +118,6 @@ impl Supervisor {
             },
         }
         let ready_since = Instant::now();
-        self.update(|standing| standing.ready = true);
         let ready = Ready {
             member: self.name(),
             role: self.placement.member.role,
@@ -128,6 +127,7 @@ impl Supervisor {
             took: ready_since - started,
         };
         self.tell(if ran_before { Event::Restarted(ready) } else { Event::Ready(ready) });
+        self.update(|standing| standing.ready = true);
         tokio::select! {
             end = child.wait() => died(end, Some(ready_since.elapsed())),
             () = stopped(&mut self.stop) => self.stop_child(child).await,

@@ -1,0 +1,113 @@
+//! What the exit status means, in one place.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use client::admin::AdminError;
+use client::routes::RouteError;
+
+/// Shown below the help of every command.
+pub const HELP: &str = "\
+Exit status:
+  0  done, or stopped as asked
+  1  failed; standard error says why
+  2  wrong use of the command
+  3  the manifest has problems; standard error lists them
+  4  the cluster cannot start here: a port, the data folder, the version
+  5  a member died too often";
+
+/// A failure with a status of its own. Any other error ends with status 1.
+#[derive(Debug)]
+pub struct Failure {
+    pub status: u8,
+    pub text: String,
+}
+
+impl Failure {
+    /// Makes a failure as an error.
+    pub fn because(status: u8, text: impl fmt::Display) -> anyhow::Error {
+        anyhow::Error::new(Failure { status, text: text.to_string() })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The manifest has problems.
+pub const BAD_MANIFEST: u8 = 3;
+/// The cluster cannot start here.
+pub const CANNOT_START: u8 = 4;
+/// A member was given up.
+pub const MEMBER_FAILED: u8 = 5;
+
+/// Says what went wrong and what to do, and returns the exit status.
+pub fn report(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    // A reader that went away, as in `gantry topic list | head`, is nobody's failure.
+    let broken_pipe = error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    if broken_pipe {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("gantry: {}", in_words(&error));
+    if let Some(remedy) = error.chain().find_map(remedy) {
+        eprintln!("{remedy}");
+    }
+    let status = error.downcast_ref::<Failure>().map_or(1, |failure| failure.status);
+    ExitCode::from(status)
+}
+
+/// The error and its causes, without those that are in its words already.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
+fn remedy(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let route = match cause.downcast_ref::<AdminError>() {
+        // Transparent: in a chain of causes it stands for the route error in it.
+        Some(AdminError::Route(route)) => route,
+        _ => cause.downcast_ref::<RouteError>()?,
+    };
+    match route {
+        RouteError::NoTopic(topic) => Some(format!("create it with: gantry topic create {topic}")),
+        RouteError::NoNameServer(error) if error.refusal().is_none() => {
+            Some("is the cluster up? gantry up FILE starts one; -n HOST:PORT names another".to_owned())
+        }
+        RouteError::NoNameServer(_) | RouteError::NoneGiven => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || anyhow::anyhow!("no space");
+        assert_eq!(in_words(&cause().context("write f")), "write f: no space");
+        assert_eq!(in_words(&cause().context("write f: no space")), "write f: no space");
+    }
+
+    #[test]
+    fn a_topic_that_does_not_exist_comes_with_the_command_that_creates_it() {
+        let no_topic = || RouteError::NoTopic("orders".to_owned());
+        for error in [anyhow::Error::new(no_topic()).context("read"), AdminError::Route(no_topic()).into()] {
+            let found = error.chain().find_map(remedy);
+            assert_eq!(found.as_deref(), Some("create it with: gantry topic create orders"));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The command `gantry`: one file per command group.
+//!
+//! | File | Idea |
+//! |---|---|
+//! | `up.rs` | `gantry up`: a manifest as a cluster on this machine |
+//! | `produce.rs` | `gantry produce`: sends messages |
+//! | `consume.rs` | `gantry consume`: shows messages |
+//! | `topic.rs` | `gantry topic`: lists, creates, deletes, describes |
+//! | `bench.rs` | `gantry bench`: measures a broker |
+//! | `member.rs` | hidden: one member of a local cluster |
+//! | `scan.rs` | all a topic holds at one moment, in the order in which it was stored |
+//! | `name_server.rs` | how a command reaches a cluster |
+//! | `exit.rs` | what the exit status means; errors with their remedies |
+//! | `output.rs` | lines for people, JSON for scripts |
+//! | `utc.rs` | a time as people read it |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod consume;
+mod exit;
+mod member;
+mod name_server;
+mod output;
+mod produce;
+mod scan;
+mod topic;
+mod up;
+mod utc;
+
+/// Less memory and fewer page faults than the system's allocator under a broker's load.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// RocketMQ-compatible clusters, declared by one manifest.
+#[derive(Parser)]
+#[command(name = "gantry", version, max_term_width = 100, after_help = exit::HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Arguments),
+    Produce(produce::Arguments),
+    Consume(consume::Arguments),
+    Topic(topic::Arguments),
+    Bench(bench::Arguments),
+    #[command(hide = true)]
+    Member(member::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Up(arguments) => up::run(&arguments),
+        Command::Produce(arguments) => produce::run(&arguments),
+        Command::Consume(arguments) => consume::run(&arguments),
+        Command::Topic(arguments) => topic::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Member(arguments) => member::run(&arguments),
+    };
+    exit::report(result)
+}

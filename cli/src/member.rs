@@ -1,0 +1,27 @@
+//! Hidden: the process of one member of a local cluster, started by `gantry up`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Runs one member of a local cluster. `gantry up` starts it; it ends when its standard input does.
+#[derive(Args)]
+pub struct Arguments {
+    role: Role,
+    #[arg(long)]
+    config: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    Namesrv,
+    Broker,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let role = match arguments.role {
+        Role::Namesrv => manifest::Role::NameServer,
+        Role::Broker => manifest::Role::Broker,
+    };
+    local::member::run(role, &arguments.config)
+}

@@ -1,0 +1,84 @@
+//! The process of a member: its server with the settings the runner wrote, until it is told to stop or
+//! the runner is gone.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use daemon::config::ConfigErrors;
+use daemon::logs::{LOG_FORMATS, LogFormat};
+use daemon::signals::Shutdown;
+use manifest::Role;
+
+use crate::supervisor::UNUSABLE_SETTINGS;
+
+/// How long a member may take to stop after its runner is gone; nobody is left to kill it.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs one member until SIGTERM, SIGINT or the end of standard input, which is the end of the runner.
+/// A process whose settings cannot be used exits with status 2 and says why in its log.
+///
+/// # Errors
+/// The server could not start or broke.
+pub fn run(role: Role, config: &Path) -> anyhow::Result<()> {
+    // What the runner wrote wins: it follows from the manifest, and the environment is that of all members.
+    let mut settings = daemon::config::load(None, std::env::vars(), &[])?;
+    settings.extend(daemon::config::load(Some(config), [], &[])?);
+    start_logging(&settings)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::on_signals().context("listen for signals")?;
+        stop_with_the_runner(shutdown.clone());
+        match role {
+            Role::NameServer => run_name_server(&settings, shutdown).await,
+            Role::Broker => run_broker(&settings, shutdown).await,
+        }
+    })
+}
+
+fn start_logging(settings: &[(String, String)]) -> anyhow::Result<()> {
+    let given = |key| settings.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let format = LOG_FORMATS.iter().find(|(name, _)| Some(*name) == given("logFormat"));
+    daemon::logs::init(
+        format.map_or(LogFormat::Text, |(_, format)| *format),
+        given("logLevel").unwrap_or("info"),
+    )?;
+    Ok(())
+}
+
+async fn run_name_server(settings: &[(String, String)], shutdown: Shutdown) -> anyhow::Result<()> {
+    let config = namesrv::Config::from_properties(settings).unwrap_or_else(unusable);
+    let listeners = namesrv::Listeners::bind(&config).await?;
+    Ok(namesrv::run(config, listeners, shutdown).await?)
+}
+
+async fn run_broker(settings: &[(String, String)], shutdown: Shutdown) -> anyhow::Result<()> {
+    let config = broker::Config::from_properties(settings).unwrap_or_else(unusable);
+    let listeners = broker::Listeners::bind(&config).await?;
+    Ok(broker::run(config, listeners, shutdown).await?)
+}
+
+/// Ends the process: with these settings no start can succeed.
+fn unusable<T>(errors: ConfigErrors) -> T {
+    // One line, so that the runner can repeat it.
+    tracing::error!("{}", errors.to_string().replace('\n', ";"));
+    std::process::exit(UNUSABLE_SETTINGS)
+}
+
+/// Stops this process when the runner is gone, however it went: then our standard input ends.
+fn stop_with_the_runner(shutdown: Shutdown) {
+    // A thread that blocks in read keeps no runtime from ending.
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while std::io::stdin().read(&mut buffer).is_ok_and(|read| read > 0) {}
+        if !shutdown.is_triggered() {
+            tracing::info!("stopping: the runner is gone");
+        }
+        shutdown.trigger();
+        std::thread::sleep(STOPS_WITHIN);
+        tracing::error!("leaving without a clean stop: it took longer than {STOPS_WITHIN:?}");
+        std::process::exit(1);
+    });
+}
