@@ -51,7 +51,8 @@ pub fn run(options: &Options) -> Result<()> {
     // The load, and everything that this process does, stays off the servers' CPU.
     cpu::pin(place.load_cpu)?;
     if names.contains(&Name::Limits) {
-        report.add_limits(limits::measure(&place.fresh_directory("limits")?)?);
+        let cpus = limits::Cpus { server: place.server_cpu, load: place.load_cpu };
+        report.add_limits(limits::measure(cpus, &place.fresh_directory("limits")?)?);
     }
     for scenario in Scenario::chosen(&names, options) {
         let pairs = pairs::measure(&scenario, &place, options)

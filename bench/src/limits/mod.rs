@@ -18,6 +18,15 @@ use crate::load::new_histogram;
 /// How long one operation is repeated.
 const EACH: Duration = Duration::from_millis(1500);
 
+/// Where the two ends of an exchange run.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpus {
+    /// The end that answers.
+    pub server: usize,
+    /// The end that asks.
+    pub load: usize,
+}
+
 /// The cost of one operation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Limit {
@@ -32,9 +41,9 @@ pub struct Limit {
 }
 
 /// Measures everything, files under `directory`.
-pub fn measure(directory: &Path) -> Result<Vec<Limit>> {
-    let mut limits = vec![threads::wake()?];
-    limits.extend(network::measure()?);
+pub fn measure(cpus: Cpus, directory: &Path) -> Result<Vec<Limit>> {
+    let mut limits = vec![threads::wake(cpus)?];
+    limits.extend(network::measure(cpus)?);
     limits.extend(disk::measure(directory)?);
     Ok(limits)
 }

@@ -6,27 +6,27 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::{EACH, Limit, time_each};
+use super::{Cpus, EACH, Limit, time_each};
 use crate::cpu;
 
 const REQUEST: usize = 1280;
 const ANSWER: usize = 192;
 const READ_SIZE: usize = 256 * 1024;
 
-pub fn measure() -> Result<Vec<Limit>> {
-    let other = cpu::count() - 1;
+pub fn measure(cpus: Cpus) -> Result<Vec<Limit>> {
+    let same = Cpus { load: cpus.server, ..cpus };
     Ok(vec![
-        Limit::of_median("loopback ping-pong 1280/192 B, two cpus", &ping_pong(other)?),
-        Limit::of_median("loopback ping-pong 1280/192 B, one cpu", &ping_pong(0)?),
-        stream("loopback, one write per frame, window 64", 64, 1, other)?,
-        stream("loopback, coalesced writes, window 64", 64, 64, other)?,
-        stream("loopback, coalesced writes, window 256", 256, 256, other)?,
+        Limit::of_median("loopback ping-pong 1280/192 B, two cpus", &ping_pong(cpus)?),
+        Limit::of_median("loopback ping-pong 1280/192 B, one cpu", &ping_pong(same)?),
+        stream("loopback, one write per frame, window 64", 64, 1, cpus)?,
+        stream("loopback, coalesced writes, window 64", 64, 64, cpus)?,
+        stream("loopback, coalesced writes, window 256", 256, 256, cpus)?,
     ])
 }
 
-fn ping_pong(client_cpu: usize) -> Result<hdrhistogram::Histogram<u64>> {
-    let mut stream = connect_to_echo()?;
-    cpu::pinned_to(client_cpu, || {
+fn ping_pong(cpus: Cpus) -> Result<hdrhistogram::Histogram<u64>> {
+    let mut stream = connect_to_echo(cpus.server)?;
+    cpu::pinned_to(cpus.load, || {
         let mut answer = [0; ANSWER];
         time_each(|| {
             stream.write_all(&[1; REQUEST])?;
@@ -36,9 +36,9 @@ fn ping_pong(client_cpu: usize) -> Result<hdrhistogram::Histogram<u64>> {
 }
 
 // Keeps `window` requests unanswered, `per_write` of them in one write where that many may go.
-fn stream(operation: &'static str, window: usize, per_write: usize, client_cpu: usize) -> Result<Limit> {
-    let mut stream = connect_to_echo()?;
-    cpu::pinned_to(client_cpu, || {
+fn stream(operation: &'static str, window: usize, per_write: usize, cpus: Cpus) -> Result<Limit> {
+    let mut stream = connect_to_echo(cpus.server)?;
+    cpu::pinned_to(cpus.load, || {
         let requests = vec![1; per_write * REQUEST];
         let mut answers = vec![0; READ_SIZE];
         let (mut may_go, mut answered_bytes) = (window, 0_usize);
@@ -57,13 +57,13 @@ fn stream(operation: &'static str, window: usize, per_write: usize, client_cpu: 
     })
 }
 
-// The echo runs on CPU 0 until its client closes.
-fn connect_to_echo() -> Result<TcpStream> {
+// The echo runs until its client closes.
+fn connect_to_echo(server_cpu: usize) -> Result<TcpStream> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on loopback")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {
         let (stream, _) = listener.accept()?;
-        cpu::pin(0)?;
+        cpu::pin(server_cpu)?;
         echo(stream)
     });
     let stream = TcpStream::connect(address).context("connect to loopback")?;

@@ -5,16 +5,16 @@ use std::thread;
 
 use anyhow::Result;
 
-use super::{Limit, time_each};
+use super::{Cpus, Limit, time_each};
 use crate::cpu;
 
-pub fn wake() -> Result<Limit> {
+pub fn wake(cpus: Cpus) -> Result<Limit> {
     let turn = AtomicU64::new(0);
     let main = thread::current();
     let nanos = thread::scope(|scope| {
         // Odd turns are the helper's; u64::MAX ends it.
         let helper = scope.spawn(|| {
-            cpu::pin(0)?;
+            cpu::pin(cpus.server)?;
             loop {
                 match turn.load(Ordering::Acquire) {
                     u64::MAX => return Ok::<(), anyhow::Error>(()),
@@ -26,7 +26,7 @@ pub fn wake() -> Result<Limit> {
                 }
             }
         });
-        let nanos = cpu::pinned_to(cpu::count() - 1, || {
+        let nanos = cpu::pinned_to(cpus.load, || {
             time_each(|| {
                 let mine = turn.load(Ordering::Acquire);
                 turn.store(mine + 1, Ordering::Release);
