@@ -26,9 +26,7 @@ pub fn run(role: Role, config: &Path) -> anyhow::Result<()> {
     let mut settings = daemon::config::load(None, std::env::vars(), &[])?;
     settings.extend(daemon::config::load(Some(config), [], &[])?);
     start_logging(&settings)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(async {
+    runtime(role).context("start the runtime")?.block_on(async {
         let shutdown = Shutdown::on_signals().context("listen for signals")?;
         stop_with_the_runner(shutdown.clone());
         match role {
@@ -36,6 +34,15 @@ pub fn run(role: Role, config: &Path) -> anyhow::Result<()> {
             Role::Broker => run_broker(&settings, shutdown).await,
         }
     })
+}
+
+/// The threads of a server's own command: a name server waits for the disk now and then, a broker works.
+fn runtime(role: Role) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if role == Role::NameServer {
+        builder.worker_threads(2);
+    }
+    builder.enable_all().build()
 }
 
 fn start_logging(settings: &[(String, String)]) -> anyhow::Result<()> {
