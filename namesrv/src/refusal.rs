@@ -63,6 +63,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Returns what the reference implementation says when an entry to be put (100) has no place.
+    #[must_use]
+    pub fn of_kv_put(refusal: Self) -> Self {
+        match refusal {
+            Self::Missing(MissingField("namespace" | "key")) => Self::NoNamespaceOrKey,
+            other => other,
+        }
+    }
+
     /// Returns the code a client sees.
     #[must_use]
     pub fn code(&self) -> ResponseCode {

@@ -118,8 +118,7 @@ impl Router {
             }
 
             RequestCode::PUT_KV_CONFIG => {
-                let request = decode(request).map_err(|_| Refusal::NoNamespaceOrKey)?;
-                kv_config::put(server, &request)?;
+                kv_config::put(server, &decode(request).map_err(Refusal::of_kv_put)?)?;
                 Reply::default()
             }
             RequestCode::GET_KV_CONFIG => fields(kv_config::get(server, &decode(request)?)?),

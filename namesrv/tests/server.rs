@@ -385,6 +385,8 @@ async fn the_kv_configuration_survives_a_restart() {
     assert_eq!(ask(&client, RequestCode::PUT_KV_CONFIG, &item).await.code, ResponseCode::SUCCESS);
     let nowhere = ask(&client, RequestCode::PUT_KV_CONFIG, &item[1..]).await;
     assert_eq!(refusal(&nowhere), (1, "namespace or key is null"));
+    let nothing = ask(&client, RequestCode::PUT_KV_CONFIG, &item[..2]).await;
+    assert_eq!(refusal(&nothing), (1, "the custom field <value> is null"));
 
     let server = Server::start_in(server.stop().await, "").await;
     let client = server.client().await;
