@@ -712,3 +712,28 @@ fn an_alias_bomb_is_refused_instead_of_eating_the_memory() {
     let found = problems(&text);
     assert!(found[0].starts_with("read YAML: "), "{found:?}");
 }
+
+#[test]
+fn no_text_however_broken_is_more_than_refused() {
+    let good = include_str!("../../deploy/2m-sync-flush.yaml");
+    // A generator of our own: the same texts every time.
+    let mut state: u64 = 1;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let pieces =
+        ["", "{", "}", "[", ":", " ", "\n", "\"", "0", "-", "&a", "*a", "~", "\u{fffd}", "---\n", "!!x "];
+    for _ in 0..3_000 {
+        let mut letters: Vec<char> = good.chars().collect();
+        for _ in 0..=random(4) {
+            let at = random(letters.len());
+            let end = (at + random(12)).min(letters.len());
+            letters.splice(at..end, pieces[random(pieces.len())].chars());
+        }
+        let text: String = letters.into_iter().collect();
+        if let Err(problems) = load(&text) {
+            assert!(!problems.0.is_empty(), "{text}");
+        }
+    }
+}
