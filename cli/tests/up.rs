@@ -203,9 +203,11 @@ fn a_port_in_use_is_named_with_its_member_and_the_remedy() {
     let place = Place::new(&manifest(1));
     let port = 9776 + place.offset;
     let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (this, command) = (std::process::id(), std::fs::read_to_string("/proc/self/comm").unwrap());
     let expected = format!(
-        "gantry: health port {port} of dev-namesrv-0 is in use by another process\n\
-         stop it (ss -ltnp 'sport = :{port}' shows it), or move all ports with --port-offset 1000\n"
+        "gantry: health port {port} of dev-namesrv-0 is in use by {} (process {this})\n\
+         stop it, or move all ports with --port-offset 1000\n",
+        command.trim_end()
     );
     assert_eq!(place.refused(), (Some(4), expected));
 }

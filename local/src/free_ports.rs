@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use manifest::{Effective, members};
 
 use crate::placement::Placement;
+use crate::port_holder::port_holder;
 use crate::ports::{loopback, ports};
 use crate::start_error::PortInUse;
 
@@ -23,7 +24,8 @@ pub(crate) fn ports_in_use(placements: &[Placement]) -> Vec<PortInUse> {
     let mut in_use = Vec::new();
     for placement in placements {
         for (what, port) in placement.ports.listened().filter(|(_, port)| !is_free(*port)) {
-            in_use.push(PortInUse { member: placement.member.name.clone(), what, port });
+            let member = placement.member.name.clone();
+            in_use.push(PortInUse { member, what, port, holder: port_holder(port) });
         }
     }
     in_use

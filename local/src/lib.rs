@@ -12,7 +12,7 @@
 //! | `ports.rs` | pure: who listens where |
 //! | `placement.rs` | pure: a member's folder, ports and properties |
 //! | `start_error.rs` | why a cluster did not start, with the remedy |
-//! | `free_ports.rs` | is a port free |
+//! | `free_ports.rs`, `port_holder.rs` | is a port free, and if not, who has it |
 //! | `files.rs` | the data folder: lock, members' folders, properties, what goes with the member |
 //! | `child.rs` | one process: spawn, ask to end, end; its last words |
 //! | `health.rs` | asks a member's health port whether it is ready |
@@ -31,6 +31,7 @@ mod health;
 pub mod member;
 mod options;
 pub mod placement;
+mod port_holder;
 pub mod ports;
 pub mod restart;
 mod start_error;
@@ -41,4 +42,5 @@ pub use cluster::Cluster;
 pub use event::{Event, Ready};
 pub use free_ports::free_offset;
 pub use options::LocalOptions;
-pub use start_error::StartError;
+pub use port_holder::PortHolder;
+pub use start_error::{PortInUse, StartError};

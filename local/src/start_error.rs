@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::port_holder::PortHolder;
 use crate::ports::PortTooLarge;
 
 /// Why a cluster did not start. Nothing runs afterwards.
@@ -35,18 +36,20 @@ pub struct PortInUse {
     /// Which of the member's ports: `port`, `fast port`, `health port`.
     pub what: &'static str,
     pub port: u16,
+    /// Who listens on it, where the system tells us.
+    pub holder: Option<PortHolder>,
 }
 
 fn ports_in_use(ports: &[PortInUse]) -> String {
     let mut text = String::new();
-    for PortInUse { member, what, port } in ports {
-        let _ = writeln!(text, "{what} {port} of {member} is in use by another process");
+    for PortInUse { member, what, port, holder } in ports {
+        let by = match holder {
+            Some(PortHolder { pid, command }) => format!("{command} (process {pid})"),
+            None => format!("another process (ss -ltnp 'sport = :{port}' may show it)"),
+        };
+        let _ = writeln!(text, "{what} {port} of {member} is in use by {by}");
     }
-    let first = ports.first().map_or(0, |in_use| in_use.port);
-    let _ = write!(
-        text,
-        "stop it (ss -ltnp 'sport = :{first}' shows it), or move all ports with --port-offset 1000"
-    );
+    text.push_str("stop it, or move all ports with --port-offset 1000");
     text
 }
 
@@ -60,7 +63,9 @@ mod tests {
 
     #[test]
     fn every_refusal_names_the_remedy() {
-        let in_use = |member: &str, what, port| PortInUse { member: member.to_owned(), what, port };
+        let in_use =
+            |member: &str, what, port, holder| PortInUse { member: member.to_owned(), what, port, holder };
+        let java = PortHolder { pid: 7, command: "java".to_owned() };
         let cases = [
             (
                 StartError::Version { wanted: "9.0.0".to_owned(), own: "0.1.0" },
@@ -69,12 +74,12 @@ mod tests {
             ),
             (
                 StartError::PortsInUse(vec![
-                    in_use("a-namesrv-0", "port", 9876),
-                    in_use("a-broker-0-0", "fast port", 10909),
+                    in_use("a-namesrv-0", "port", 9876, Some(java)),
+                    in_use("a-broker-0-0", "fast port", 10909, None),
                 ]),
-                "port 9876 of a-namesrv-0 is in use by another process\n\
-                 fast port 10909 of a-broker-0-0 is in use by another process\n\
-                 stop it (ss -ltnp 'sport = :9876' shows it), or move all ports with --port-offset 1000",
+                "port 9876 of a-namesrv-0 is in use by java (process 7)\n\
+                 fast port 10909 of a-broker-0-0 is in use by another process (ss -ltnp 'sport = :10909' may show it)\n\
+                 stop it, or move all ports with --port-offset 1000",
             ),
             (
                 StartError::DataInUse { path: "d".into(), pid: Some(7) },
