@@ -1,0 +1,81 @@
+//! Message keys of one segment: hash of topic and key, and where the record is. Records are checked by whoever asks,
+//! so equal hashes cost a read, not an error.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::sealed::IndexFile;
+
+/// A key of a record: its hash, and the record's position within the segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyEntry {
+    /// Hash of topic and key.
+    pub hash: u32,
+    /// Position relative to the segment's base.
+    pub relative: u32,
+}
+
+/// Returns the hash under which a key of a topic is found.
+pub fn hash(topic: &str, key: &str) -> u32 {
+    let mut h = crc32fast::Hasher::new();
+    h.update(topic.as_bytes());
+    h.update(b"#");
+    h.update(key.as_bytes());
+    h.finalize()
+}
+
+/// The keys a record is found by: the unique key and each of the user's.
+pub fn of_record<'p>(uniq_key: Option<&'p str>, keys: Option<&'p str>) -> impl Iterator<Item = &'p str> {
+    uniq_key.into_iter().chain(keys.unwrap_or("").split(' ')).filter(|k| !k.is_empty())
+}
+
+const PIECE: usize = 4096;
+
+/// Keys of the segment being written.
+#[derive(Default)]
+pub(crate) struct ActiveKeys(RwLock<Vec<Vec<KeyEntry>>>);
+
+impl ActiveKeys {
+    pub fn push_all(&self, keys: impl Iterator<Item = KeyEntry>) {
+        let mut pieces = self.0.write();
+        for key in keys {
+            match pieces.last_mut() {
+                Some(piece) if piece.len() < PIECE => piece.push(key),
+                _ => {
+                    let mut piece = Vec::with_capacity(if pieces.is_empty() { 64 } else { PIECE });
+                    piece.push(key);
+                    pieces.push(piece);
+                }
+            }
+        }
+    }
+
+    pub fn sorted(&self) -> Vec<KeyEntry> {
+        let mut all: Vec<_> = self.0.read().iter().flatten().copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn find(&self, hash: u32) -> Vec<u32> {
+        self.0.read().iter().flatten().filter(|k| k.hash == hash).map(|k| k.relative).collect()
+    }
+}
+
+/// Keys of a segment, wherever they are.
+#[derive(Clone)]
+pub(crate) enum Keys {
+    Active(Arc<ActiveKeys>),
+    Sealed(Arc<IndexFile>),
+}
+
+impl Keys {
+    /// Returns the relative positions of the records with a hash, oldest first. May wait for the device.
+    pub fn find(&self, hash: u32) -> io::Result<Vec<u32>> {
+        match self {
+            Keys::Active(keys) => Ok(keys.find(hash)),
+            Keys::Sealed(file) => file.find_key(hash),
+        }
+    }
+}
