@@ -52,7 +52,9 @@ pub fn run(options: &Options) -> Result<()> {
     cpu::pin(place.load_cpu)?;
     if names.contains(&Name::Limits) {
         let cpus = limits::Cpus { server: place.server_cpu, load: place.load_cpu };
-        report.add_limits(limits::measure(cpus, &place.fresh_directory("limits")?)?);
+        let directory = place.fresh_directory("limits")?;
+        report.add_limits(limits::measure(cpus, &directory)?);
+        std::fs::remove_dir(&directory).context("remove the folder of the limits")?;
     }
     for scenario in Scenario::chosen(&names, options) {
         let pairs = pairs::measure(&scenario, &place, options)
