@@ -2,7 +2,7 @@
 //!
 //! | File | Idea |
 //! |---|---|
-//! | `up.rs` | `gantry up`: a manifest as a cluster on this machine |
+//! | `up.rs`, `up/lines.rs` | `gantry up`: a manifest as a cluster on this machine, and what it writes |
 //! | `produce.rs` | `gantry produce`: sends messages |
 //! | `consume.rs` | `gantry consume`: shows messages |
 //! | `topic.rs` | `gantry topic`: lists, creates, deletes, describes |

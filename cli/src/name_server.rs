@@ -22,7 +22,7 @@ impl NameServer {
     }
 }
 
-/// Starts the runtime of a command that talks to a cluster. One thread: such a command waits more than it
+/// Starts the runtime of a command. One thread: a command waits more than it
 /// works.
 pub fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
