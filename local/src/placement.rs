@@ -145,7 +145,7 @@ spec:
                 "brokerId=0",
                 "brokerName=two-broker-1",
                 "brokerRole=ASYNC_MASTER",
-                "diskMaxUsedSpaceRatio=85",
+                "diskMaxUsedSpaceRatio=75",
                 "fileReservedTime=72",
                 "flushDiskType=ASYNC_FLUSH",
                 "flushIntervalCommitLog=500",

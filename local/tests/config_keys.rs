@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use manifest::config_keys::{ConfigKey, KeyClass, NAME_SERVER_KEYS, ValueForm};
+use manifest::Role;
+use manifest::config_keys::{BROKER_KEYS, ConfigKey, KeyClass, NAME_SERVER_KEYS, ValueForm};
 
 /// The smallest and the largest value a key may have.
 fn extremes(form: ValueForm) -> Vec<String> {
@@ -44,4 +46,31 @@ fn every_key_of_the_name_server_is_in_the_manifests_table() {
     let known: BTreeSet<String> = config.to_properties().into_iter().map(|(key, _)| key).collect();
     let table: BTreeSet<String> = NAME_SERVER_KEYS.iter().map(|key| key.name.to_owned()).collect();
     assert_eq!(known, table);
+}
+
+#[test]
+fn the_broker_accepts_what_a_manifest_may_set() {
+    for setting in settings(BROKER_KEYS) {
+        let mut settings = vec![setting];
+        // The one rule between two keys: a segment holds the largest message.
+        if settings[0].0 == "mappedFileSizeCommitLog" {
+            settings.push(("maxMessageSize".to_owned(), "1KiB".to_owned()));
+        }
+        let config = broker::Config::from_properties(&settings).unwrap();
+        assert_eq!(config.unknown, [], "{settings:?}");
+    }
+}
+
+/// Every member's own properties are settings that its server knows.
+#[test]
+fn the_servers_know_every_setting_of_their_members() {
+    let text = include_str!("../../deploy/2m-sync-flush.yaml");
+    let effective = manifest::resolve(&manifest::load(text).unwrap());
+    for placement in local::placement::place(&effective, Path::new("/data"), 0).unwrap() {
+        let unknown = match placement.member.role {
+            Role::NameServer => namesrv::Config::from_properties(&placement.properties).unwrap().unknown,
+            Role::Broker => broker::Config::from_properties(&placement.properties).unwrap().unknown,
+        };
+        assert_eq!(unknown, [], "{}", placement.member.name);
+    }
 }

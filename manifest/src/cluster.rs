@@ -107,7 +107,7 @@ pub enum ReplicationMode {
 pub struct Flush {
     /// Default: `Async`.
     pub mode: FlushMode,
-    /// How often an `Async` broker flushes, a duration of at least 1ms. Default: `500ms`.
+    /// How often an `Async` broker flushes, a duration between 1ms and 60s. Default: `500ms`.
     pub interval: String,
 }
 

@@ -88,37 +88,59 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("allAckInSyncStateSet", Forbidden),
     key("autoCreateSubscriptionGroup", Field("spec.brokers.autoCreateConsumerGroups")),
     key("autoCreateTopicEnable", Field("spec.brokers.autoCreateTopics")),
+    key("bindAddress", Forbidden),
     key("brokerClusterName", Forbidden),
     key("brokerIP1", Forbidden),
     key("brokerIP2", Forbidden),
     key("brokerId", Forbidden),
     key("brokerName", Forbidden),
     key("brokerRole", Forbidden),
+    key("channelExpiredTimeout", Restart(Number(1_000, 3_600_000))),
     key("controllerAddr", Forbidden),
-    key("defaultTopicQueueNums", Live(Number(1, 1_024))),
-    key("deleteWhen", Live(HoursOfDay)),
+    key("defaultTopicQueueNums", Restart(Number(1, 1_024))),
+    key("deleteWhen", Restart(HoursOfDay)),
     key("diskMaxUsedSpaceRatio", Field("spec.brokers.storage.diskFullPercent")),
     key("enableControllerMode", Forbidden),
     key("enablePropertyFilter", Unsupported("messages are filtered by tag only")),
     key("fileReservedTime", Field("spec.brokers.storage.fileReservedTime")),
+    key("flushConsumerOffsetInterval", Restart(Number(100, 600_000))),
     key("flushDiskType", Forbidden),
     key("flushIntervalCommitLog", Field("spec.brokers.flush.interval")),
+    key("frameTimeoutMillis", Restart(Number(100, 3_600_000))),
     key("haListenPort", Forbidden),
+    key("healthPort", Forbidden),
     key("inSyncReplicas", Forbidden),
     key("listenPort", Forbidden),
     key("litePullMessageEnable", Unsupported("lite pull has no switch")),
-    key("mappedFileSizeCommitLog", Immutable(Number(1 << 16, 1 << 30))),
-    key("maxMessageSize", Live(Number(1_024, 64 << 20))),
+    key("logFormat", Field("spec.logging.format")),
+    key("logLevel", Field("spec.logging.level")),
+    key("longPollingEnable", Restart(Flag)),
+    key("mappedFileSizeCommitLog", Restart(Bytes(128 << 10, 1 << 30))),
+    key("maxBufferedBytes", Restart(Bytes(16 << 20, 1 << 40))),
+    key("maxConnections", Restart(Number(1, 1_000_000))),
+    key("maxMessageSize", Restart(Bytes(1 << 10, 64 << 20))),
+    key("maxParkedPulls", Restart(Number(1, 10_000_000))),
+    key("maxTransferBytesOnMessageInMemory", Restart(Bytes(4 << 10, 16 << 20))),
+    key("maxTransferCountOnMessageInMemory", Restart(Number(1, 1_024))),
+    key("maxUnansweredBytes", Restart(Bytes(1 << 10, 1 << 30))),
+    key("maxUnansweredSends", Restart(Number(1, 1_000_000))),
+    key("maxUnflushedBytes", Restart(Bytes(1 << 20, 64 << 30))),
     key("messageDelayLevel", Unsupported("messages are delivered at once")),
     key("minInSyncReplicas", Forbidden),
     key("namesrvAddr", Forbidden),
     key("recallMessageEnable", Unsupported("messages are delivered at once")),
+    key("regionId", Restart(Text)),
+    key("registerNameServerPeriod", Restart(Number(10_000, 60_000))),
+    key("serverChannelMaxIdleTimeSeconds", Restart(Number(1, 86_400))),
     key("storePathCommitLog", Forbidden),
     key("storePathRootDir", Forbidden),
+    key("syncFlushTimeout", Restart(Number(1, 60_000))),
+    key("tailCacheBytes", Restart(Bytes(1 << 20, 64 << 30))),
     key("timerWheelEnable", Unsupported("messages are delivered at once")),
     key("traceTopicEnable", Unsupported("there is no message trace yet")),
     key("transactionCheckInterval", Unsupported("there are no transactions yet")),
     key("transactionTimeOut", Unsupported("there are no transactions yet")),
+    key("writeTimeoutMillis", Restart(Number(100, 3_600_000))),
 ];
 
 /// Finds what is wrong with a `config` map.
@@ -167,15 +189,21 @@ fn check_form(form: ValueForm, value: &str) -> Result<(), String> {
         Number(from, to) => Err(format!("must be a whole number between {from} and {to}")),
         Bytes(from, to) if parse_bytes(value).is_some_and(|bytes| (from..=to).contains(&bytes)) => Ok(()),
         Bytes(from, to) => Err(format!(
-            "must be an amount of bytes between {} and {}, such as 65536, 64KiB or 1GiB",
-            ByteSize(from),
-            ByteSize(to)
+            "must be an amount of bytes between {} and {}, written as 1048576, 1024KiB or 1MiB",
+            in_words(from),
+            in_words(to)
         )),
         Text if !value.is_empty() => Ok(()),
         Text => Err("must not be empty; remove it to get the default".to_owned()),
         HoursOfDay if value.split(';').all(is_hour) => Ok(()),
         HoursOfDay => Err("must be hours of the day from 00 to 23, such as 04 or 04;16".to_owned()),
     }
+}
+
+/// As the servers write it: `64KiB`, where a quantity would be `64Ki`.
+fn in_words(bytes: u64) -> String {
+    let text = ByteSize(bytes).to_string();
+    if text.ends_with('i') { text + "B" } else { text }
 }
 
 /// As the servers read it: a number of bytes, KiB, MiB or GiB.
@@ -208,7 +236,7 @@ mod tests {
             (
                 Bytes(1 << 10, 1 << 30),
                 "2GiB",
-                Err("must be an amount of bytes between 1Ki and 1Gi, such as 65536, 64KiB or 1GiB"),
+                Err("must be an amount of bytes between 1KiB and 1GiB, written as 1048576, 1024KiB or 1MiB"),
             ),
             (Text, "", Err("must not be empty; remove it to get the default")),
             (HoursOfDay, "04;16", Ok(())),

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use crate::cluster::FlushMode;
 use crate::resolve::Effective;
 
+/// RocketMQ starts to clean at `diskMaxUsedSpaceRatio`, cleans by force ten percent above it, and refuses
+/// writes five above that; the manifest speaks of the point in the middle.
+const CLEANING_BEFORE_FORCED: u32 = 10;
+
 /// What a member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -74,7 +78,10 @@ fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) ->
         ("brokerId", ordinal.to_string()),
         ("brokerName", broker_name.to_owned()),
         ("brokerRole", "ASYNC_MASTER".to_owned()),
-        ("diskMaxUsedSpaceRatio", brokers.disk_full_percent.to_string()),
+        (
+            "diskMaxUsedSpaceRatio",
+            brokers.disk_full_percent.saturating_sub(CLEANING_BEFORE_FORCED).to_string(),
+        ),
         ("fileReservedTime", hours.to_string()),
         ("flushDiskType", flush_mode.to_owned()),
         ("flushIntervalCommitLog", brokers.flush_interval.as_millis().to_string()),

@@ -12,6 +12,7 @@ use crate::units::{ByteSize, DURATION_FORM, QUANTITY_FORM, parse_duration, parse
 const LONGEST_NAME: usize = 36;
 const LONGEST_CLUSTER_NAME: usize = 64;
 const MOST_MAP_ENTRIES: usize = 64;
+const LONGEST_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A manifest that keeps all rules, together with its texts read as amounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,11 +130,11 @@ fn check_brokers(
     check_replication(brokers, found);
     check_group_names(&cluster.metadata.name, brokers, found);
     let flush_interval = found.duration("spec.brokers.flush.interval", &brokers.flush.interval);
-    if flush_interval.is_some_and(|interval| interval.is_zero()) {
+    if flush_interval.is_some_and(|interval| interval.is_zero() || interval > LONGEST_FLUSH_INTERVAL) {
         found.refuse(
             "spec.brokers.flush.interval",
             brokers.flush.interval.as_str(),
-            "must be at least 1ms; to wait for the disk with every message, set spec.brokers.flush.mode to Sync",
+            "must be between 1ms and 60s; to wait for the disk with every message, set spec.brokers.flush.mode to Sync",
         );
     }
     if brokers.storage.kind == StorageType::EmptyDir && brokers.flush.mode == FlushMode::Sync {

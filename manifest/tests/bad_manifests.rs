@@ -430,7 +430,7 @@ fn bad_broker_settings_are_refused() {
         (
             brokers("flush: { interval: 0s }"),
             &[
-                r#"spec.brokers.flush.interval: "0s": must be at least 1ms; to wait for the disk with every message, set spec.brokers.flush.mode to Sync"#,
+                r#"spec.brokers.flush.interval: "0s": must be between 1ms and 60s; to wait for the disk with every message, set spec.brokers.flush.mode to Sync"#,
             ],
         ),
         (
@@ -474,7 +474,7 @@ fn bad_broker_settings_are_refused() {
         (
             brokers("config: { maxMessageSize: big }"),
             &[
-                r#"spec.brokers.config.maxMessageSize: "big": must be a whole number between 1024 and 67108864"#,
+                r#"spec.brokers.config.maxMessageSize: "big": must be an amount of bytes between 1KiB and 64MiB, written as 1048576, 1024KiB or 1MiB"#,
             ],
         ),
         (
@@ -484,7 +484,7 @@ fn bad_broker_settings_are_refused() {
         (
             brokers(r#"config: { nothing: "4096" }"#),
             &[
-                r#"spec.brokers.config.nothing: "4096": unknown key; allowed are defaultTopicQueueNums, deleteWhen, mappedFileSizeCommitLog, maxMessageSize"#,
+                r#"spec.brokers.config.nothing: "4096": unknown key; allowed are channelExpiredTimeout, defaultTopicQueueNums, deleteWhen, flushConsumerOffsetInterval, frameTimeoutMillis, longPollingEnable, mappedFileSizeCommitLog, maxBufferedBytes, maxConnections, maxMessageSize, maxParkedPulls, maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxUnansweredBytes, maxUnansweredSends, maxUnflushedBytes, regionId, registerNameServerPeriod, serverChannelMaxIdleTimeSeconds, syncFlushTimeout, tailCacheBytes, writeTimeoutMillis"#,
             ],
         ),
         (
@@ -502,7 +502,7 @@ fn bad_broker_settings_are_refused() {
         (
             brokers(r#"config: { mappedFileSizeCommitLog: "1" }"#),
             &[
-                r#"spec.brokers.config.mappedFileSizeCommitLog: "1": must be a whole number between 65536 and 1073741824"#,
+                r#"spec.brokers.config.mappedFileSizeCommitLog: "1": must be an amount of bytes between 128KiB and 1GiB, written as 1048576, 1024KiB or 1MiB"#,
             ],
         ),
         (brokers("config: []"), &["spec.brokers.config: []: must be a map of text to text"]),

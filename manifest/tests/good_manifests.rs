@@ -143,7 +143,7 @@ fn members_are_name_servers_first_then_brokers_group_by_group() {
             ("brokerName", "orders_1"),
             ("brokerRole", "ASYNC_MASTER"),
             ("deleteWhen", "04;16"),
-            ("diskMaxUsedSpaceRatio", "70"),
+            ("diskMaxUsedSpaceRatio", "60"),
             ("fileReservedTime", "24"),
             ("flushDiskType", "SYNC_FLUSH"),
             ("flushIntervalCommitLog", "1500"),
