@@ -4,9 +4,11 @@
 //! `FUZZ_SECONDS` (default 5) is shared by all targets; `FUZZ_SEED` starts another series; `FUZZ_TARGET` names one
 //! target; `FUZZ_CASE` runs one case of it, as a failure prints it.
 
+mod store;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,7 +27,7 @@ fn main() {
     let only: Option<String> = setting("FUZZ_TARGET");
     let case: Option<u64> = setting("FUZZ_CASE");
     limit_address_space();
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| *last_panic() = panic.to_string()));
 
     let targets: Vec<Target> =
         targets().into_iter().filter(|t| only.as_ref().is_none_or(|name| name == t.name)).collect();
@@ -67,7 +69,7 @@ fn one(target: &Target, seed: u64, index: u64) -> Result<(), String> {
     let started = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.run)(&input)));
     let reason = match outcome {
-        Err(panic) => format!("panicked: {}", message(panic.as_ref())),
+        Err(_) => last_panic().clone(),
         Ok(()) if started.elapsed() > SLOWEST => format!("took {:?}", started.elapsed()),
         Ok(()) => return Ok(()),
     };
@@ -98,9 +100,10 @@ fn input(target: &Target, seed: u64, index: u64) -> Vec<u8> {
     mutate(&mut random, &good, &target.seeds)
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
+/// What the last panic said, and where.
+fn last_panic() -> MutexGuard<'static, String> {
+    static LAST: Mutex<String> = Mutex::new(String::new());
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A decoder that allocates by a length it read, not by bytes it has, ends the process here instead of in production.

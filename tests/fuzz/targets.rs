@@ -7,6 +7,8 @@ use protocol::requests::{self, DecodeExt};
 use protocol::{bodies, frame, header, json, message, properties};
 use tests::requests as samples;
 
+use crate::store;
+
 /// A decoder under test.
 pub struct Target {
     /// Its name on the command line.
@@ -40,6 +42,8 @@ pub fn targets() -> Vec<Target> {
         Target { name: "json", seeds: samples::json_bodies(), run: run_json },
         Target { name: "bodies", seeds: samples::json_bodies(), run: run_bodies },
         Target { name: "register-compressed", seeds: compressed(), run: run_compressed },
+        Target { name: "store-damaged", seeds: store::seeds(), run: store::run_damaged },
+        Target { name: "store-index", seeds: store::seeds(), run: store::run_index },
     ]
 }
 
