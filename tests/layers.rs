@@ -54,7 +54,10 @@ const IMPURE_CRATES: &[&str] =
     &["tokio*", "futures", "rustix", "socket2", "hyper*", "rand", "parking_lot", "tracing*"];
 const IMPURE_WORDS: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::thread",
     "std::process",
     "std::env",
