@@ -1,1 +1,37 @@
-//! (being built)
+//! The broker: accepts, stores, delivers.
+//!
+//! - [`run`]: start to stop; [`config`]: the settings and their manual; [`metrics`]
+//! - [`session`]: one connection: gathers sends into batches, parks pulls, releases answers whose time has come
+//! - [`router`]: the one match from request code to handler; [`refusal`]: what a handler says instead of an answer
+//! - [`handlers`]: a file per data request; `handlers/admin`: a file per noun
+//! - [`topics`], [`groups`], [`offsets`], [`clients`], [`locks`]: the tables; [`persist`]: their files
+//! - [`acks`]: what an answer waits for; [`waiting`]: who waits for messages; [`tags`]: filtering
+//! - [`membership`]: keeps the name servers informed; [`rates`]: messages per second
+//!
+//! Handlers speak the wire's words, tables ours, the store bytes.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![warn(missing_docs)]
+
+pub mod acks;
+pub mod broker;
+pub mod clients;
+pub mod config;
+pub mod groups;
+pub mod handlers;
+pub mod locks;
+pub mod membership;
+pub mod metrics;
+pub mod offsets;
+pub mod persist;
+pub mod rates;
+pub mod refusal;
+pub mod router;
+mod run;
+pub mod session;
+pub mod tags;
+pub mod topics;
+pub mod waiting;
+
+pub use broker::Broker;
+pub use config::Config;
+pub use run::{Listeners, RunError, run};

@@ -1,0 +1,120 @@
+//! What all connections of a broker share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use daemon::metrics::RequestMetrics;
+use protocol::bodies::topic_config::TopicConfig;
+use store::Store;
+use tokio::sync::Notify;
+
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::groups::Groups;
+use crate::locks::QueueLocks;
+use crate::offsets::Offsets;
+use crate::persist::LoadError;
+use crate::rates::Rates;
+use crate::refusal::Refusal;
+use crate::topics::{self, Topics};
+use crate::waiting::Waiting;
+
+/// A broker.
+pub struct Broker {
+    /// Its settings.
+    pub config: Config,
+    /// Its messages.
+    pub store: Arc<Store>,
+    /// Its topics.
+    pub topics: Topics,
+    /// Its subscription groups.
+    pub groups: Groups,
+    /// How far groups have consumed.
+    pub offsets: Offsets,
+    /// Who is connected.
+    pub clients: Clients,
+    /// Queues held for ordered consumption.
+    pub locks: QueueLocks,
+    /// Pulls that wait for messages.
+    pub waiting: Waiting,
+    /// The address clients know it by, part of every offset id.
+    pub address: SocketAddr,
+    /// Entries added to the properties of every message.
+    pub more_properties: String,
+    /// Counters of requests.
+    pub requests: RequestMetrics,
+    /// Notified when the name servers must hear of a change.
+    pub changed: Notify,
+    /// How many messages come and go.
+    pub rates: Rates,
+    /// When it started, ms since 1970.
+    pub boot_ms: i64,
+    stopping: AtomicBool,
+}
+
+impl Broker {
+    /// Makes a broker of an open store and the tables in its folder.
+    pub fn new(config: Config, store: Arc<Store>, address: SocketAddr, requests: RequestMetrics) -> Result<Broker, LoadError> {
+        let folder = config.store_dir.join("config");
+        std::fs::create_dir_all(&folder).map_err(|source| LoadError::Io { path: folder.clone(), source })?;
+        let system = topics::system_topics(&config.cluster, &config.name, config.default_queues);
+        Ok(Broker {
+            topics: Topics::load(&folder, system, now_ms())?,
+            groups: Groups::load(&folder, now_ms())?,
+            offsets: Offsets::load(&folder)?,
+            clients: Clients::default(),
+            locks: QueueLocks::default(),
+            waiting: Waiting::new(config.max_parked_pulls),
+            more_properties: format!("{}\u{1}{}\u{2}", protocol::properties::names::CLUSTER, config.cluster),
+            store,
+            address,
+            requests,
+            changed: Notify::new(),
+            rates: Rates::default(),
+            boot_ms: now_ms(),
+            stopping: AtomicBool::new(false),
+            config,
+        })
+    }
+
+    /// Says whether a consumer group tells its members of changes.
+    pub fn notifies(&self, group: &str) -> bool {
+        self.groups.get(group).is_none_or(|g| g.notify_consumer_ids_changed_enable)
+    }
+
+    /// Makes or changes a topic and lets the name servers know. Durable on return.
+    pub fn put_topic(&self, topic: TopicConfig) -> Result<(), Refusal> {
+        blocking(|| self.topics.put(topic, now_ms())).map_err(Refusal::failed)?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Makes a topic unless it exists. Durable on return.
+    pub fn put_topic_if_absent(&self, topic: TopicConfig) -> Result<Arc<TopicConfig>, Refusal> {
+        let made = blocking(|| self.topics.put_if_absent(topic, now_ms())).map_err(Refusal::failed)?;
+        self.changed.notify_one();
+        Ok(made)
+    }
+
+    /// From now on sends and pulls are refused, with a code that sends clients elsewhere.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Says whether [`Broker::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// The wall clock, ms since 1970.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}
+
+/// Runs something that may wait for the disk, without holding up the other connections of this thread.
+pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(f)
+}

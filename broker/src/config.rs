@@ -1,0 +1,299 @@
+//! The settings of a broker; their comments are the manual. Names are the reference implementation's where it has one.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemon::config::{ConfigErrors, Reader, Unit, UnknownKey};
+use daemon::logs::{LOG_FORMATS, LogFormat};
+use remoting::Limits;
+use store::StoreConfig;
+use store::retention::RetentionPolicy;
+
+/// When a message counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushMode {
+    /// When it is written: it survives the death of the process, not of the machine.
+    Async,
+    /// When it is on the disk.
+    Sync,
+}
+
+/// All settings. Those marked live can be changed while the broker runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `brokerClusterName`: the cluster. Default `DefaultCluster`.
+    pub cluster: String,
+    /// `brokerName`: the group of master and slaves. Default: the host's name.
+    pub name: String,
+    /// `brokerId`: 0 for a master; slaves do not exist yet. Default 0.
+    pub id: i64,
+    /// `bindAddress`: the address to listen on. Default `0.0.0.0`.
+    pub bind_address: IpAddr,
+    /// `listenPort`: the port for clients; the fast port is two below it. Default 10911, 1026 to 65535.
+    pub listen_port: u16,
+    /// `brokerIP1`: the address clients reach the broker at. Default: the one that reaches the first name server.
+    pub advertised_ip: Option<IpAddr>,
+    /// `namesrvAddr`: name servers, `host:port` separated by `;`. Default none.
+    pub name_servers: Vec<String>,
+    /// `registerNameServerPeriod`: ms between two registrations. Default 30000, 10000 to 60000.
+    pub register_period: Duration,
+    /// `healthPort`: the HTTP port for probes and metrics, 0 for none. Default 0.
+    pub health_port: u16,
+    /// `storePathRootDir`: the folder of everything. Default `$HOME/store`.
+    pub store_dir: PathBuf,
+    /// `flushDiskType`: `ASYNC_FLUSH` or `SYNC_FLUSH`. Default `ASYNC_FLUSH`.
+    pub flush: FlushMode,
+    /// `flushIntervalCommitLog`: ms between two flushes when nobody waits for one. Default 500, 1 to 60000.
+    pub flush_interval: Duration,
+    /// `syncFlushTimeout`: ms after which a send that waits for its flush is answered FLUSH_DISK_TIMEOUT. Default
+    /// 5000, 1 to 60000.
+    pub sync_flush_timeout: Duration,
+    /// `maxUnflushedBytes`: bytes written and not yet flushed above which a broker that flushes synchronously answers
+    /// SYSTEM_BUSY. Default 256MiB, 1MiB to 64GiB.
+    pub max_unflushed_bytes: u64,
+    /// `maxUnansweredSends`: sends of one connection waiting for their flush before it reads no more. Default 8192,
+    /// 1 to 1000000.
+    pub max_unanswered_sends: usize,
+    /// `mappedFileSizeCommitLog`: bytes of a commit-log segment, for segments still to be made. Default 1GiB, 64KiB to
+    /// 1GiB; it must hold the largest message.
+    pub segment_bytes: u64,
+    /// `tailCacheBytes`: bytes of the log's end kept in memory. Default 64MiB, 1MiB to 64GiB.
+    pub cache_bytes: u64,
+    /// `maxMessageSize`: bytes of a body at most. Default 4MiB, 1KiB to 64MiB.
+    pub max_message_size: usize,
+    /// `fileReservedTime`: hours a segment is kept after its last message. Default 72, 1 to 87600.
+    pub file_reserved_hours: u32,
+    /// `deleteWhen`: hours of the day, UTC, separated by `;`, at which old segments go. Default `04`.
+    pub delete_when: Vec<u8>,
+    /// `diskMaxUsedSpaceRatio`: percent of the disk from which old segments go at once. Default 75, 10 to 99.
+    pub disk_max_used: u8,
+    /// `diskSpaceCleanForciblyRatio`: percent from which any segment but the last goes. Default 85, 10 to 99.
+    pub disk_force: u8,
+    /// `diskSpaceWarningLevelRatio`: percent from which writes are refused. Default 90, 10 to 100.
+    pub disk_refuse: u8,
+    /// `autoCreateTopicEnable`: whether a send to an unknown topic makes it. Default true.
+    pub auto_create_topics: bool,
+    /// `autoCreateSubscriptionGroup`: whether a group is made by its first consumer. Default true.
+    pub auto_create_groups: bool,
+    /// `defaultTopicQueueNums`: queues of TBW102, the most an automatically made topic gets. Default 8, 1 to 1024.
+    pub default_queues: i32,
+    /// `longPollingEnable`: whether a pull that finds nothing may be held. Default true.
+    pub long_polling: bool,
+    /// `maxTransferCountOnMessageInMemory`: messages per pull at most. Default 32, 1 to 1024.
+    pub max_pull_messages: usize,
+    /// `maxTransferBytesOnMessageInMemory`: bytes per pull at most, one message apart. Default 256KiB, 4KiB to 16MiB.
+    pub max_pull_bytes: usize,
+    /// `maxParkedPulls`: pulls held at once; further ones are answered at once. Default 100000, 1 to 10000000.
+    pub max_parked_pulls: usize,
+    /// `flushConsumerOffsetInterval`: ms between two writes of consumer offsets. Default 5000, 100 to 600000.
+    pub offset_interval: Duration,
+    /// `channelExpiredTimeout`: ms after its last heartbeat when a client counts as gone. Default 120000, 1000 to
+    /// 3600000.
+    pub client_expiry: Duration,
+    /// `regionId`: told to producers. Default `DefaultRegion`.
+    pub region: String,
+    /// `maxConnections`, `serverChannelMaxIdleTimeSeconds`, `frameTimeoutMillis`, `writeTimeoutMillis`,
+    /// `maxBufferedBytes`, `maxUnansweredBytes`: bounds of connections.
+    pub limits: ConnectionLimits,
+    /// `logFormat`: `text` or `json`. Default `text`.
+    pub log_format: LogFormat,
+    /// `logLevel`: `error`, `warn`, `info`, `debug` or `trace`, also per crate. Default `info`.
+    pub log_level: String,
+    /// Settings that were given but do not exist.
+    pub unknown: Vec<UnknownKey>,
+}
+
+/// Bounds of connections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionLimits {
+    /// `maxConnections`: connections open at once. Default 20000, 1 to 1000000.
+    pub max_connections: usize,
+    /// `serverChannelMaxIdleTimeSeconds`: Default 120, 1 to 86400.
+    pub idle: Duration,
+    /// `frameTimeoutMillis`: a frame that has begun must be complete after so long. Default 60000, 100 to 3600000.
+    pub frame: Duration,
+    /// `writeTimeoutMillis`: a peer that takes nothing of an answer for so long is closed. Default 60000, 100 to
+    /// 3600000.
+    pub write: Duration,
+    /// `maxBufferedBytes`: bytes of incomplete large frames over all connections. Default 256MiB, 16MiB to 1TiB.
+    pub buffered: u64,
+    /// `maxUnansweredBytes`: bytes of answers of one connection before it reads on. Default 1MiB, 1KiB to 1GiB.
+    pub unanswered: u64,
+}
+
+impl Config {
+    /// Reads the settings; of several with one key the last counts.
+    ///
+    /// # Errors
+    /// Every setting that cannot be used, each with what would be allowed; the process should not start.
+    pub fn from_properties(pairs: &[(String, String)]) -> Result<Self, ConfigErrors> {
+        let mut read = Reader::new(pairs);
+        let hour_ms = 3_600_000;
+        let ip = |text: &str| text.parse::<IpAddr>().ok();
+        let bind_address = read.parsed("bindAddress", IpAddr::from([0, 0, 0, 0]), "an IP address", ip);
+        let given_ip = read.optional("brokerIP1");
+        let mut advertised_ip = None;
+        if let Some(text) = given_ip {
+            advertised_ip = ip(&text);
+            if advertised_ip.is_none() {
+                read.refuse("brokerIP1", "an IP address");
+            }
+        }
+        let flush_words = [("ASYNC_FLUSH", FlushMode::Async), ("SYNC_FLUSH", FlushMode::Sync)];
+        let hours = |text: &str| {
+            text.split(';').map(|h| h.trim().parse().ok().filter(|h| *h < 24)).collect::<Option<Vec<u8>>>()
+        };
+        let mut config = Self {
+            cluster: read.text("brokerClusterName", "DefaultCluster"),
+            name: read.optional("brokerName").unwrap_or_else(host_name),
+            id: read.number("brokerId", 0, 0..=i64::MAX),
+            bind_address,
+            listen_port: read.number("listenPort", 10911, 1026..=u16::MAX),
+            advertised_ip,
+            name_servers: addresses(&read.text("namesrvAddr", "")),
+            register_period: read.duration("registerNameServerPeriod", Unit::Milliseconds, 30_000, 10_000..=60_000),
+            health_port: read.number("healthPort", 0, 0..=u16::MAX),
+            store_dir: read.optional("storePathRootDir").map_or_else(default_store_dir, PathBuf::from),
+            flush: read.choice("flushDiskType", FlushMode::Async, &flush_words),
+            flush_interval: read.duration("flushIntervalCommitLog", Unit::Milliseconds, 500, 1..=60_000),
+            sync_flush_timeout: read.duration("syncFlushTimeout", Unit::Milliseconds, 5_000, 1..=60_000),
+            max_unflushed_bytes: read.bytes("maxUnflushedBytes", 256 << 20, 1 << 20..=64 << 30),
+            max_unanswered_sends: read.number("maxUnansweredSends", 8192, 1..=1_000_000),
+            segment_bytes: read.bytes("mappedFileSizeCommitLog", 1 << 30, 64 << 10..=1 << 30),
+            cache_bytes: read.bytes("tailCacheBytes", 64 << 20, 1 << 20..=64 << 30),
+            max_message_size: read.bytes("maxMessageSize", 4 << 20, 1 << 10..=64 << 20) as usize,
+            file_reserved_hours: read.number("fileReservedTime", 72, 1..=87_600),
+            delete_when: read.parsed("deleteWhen", vec![4], "hours of the day, 00 to 23, separated by ;", hours),
+            disk_max_used: read.number("diskMaxUsedSpaceRatio", 75, 10..=99),
+            disk_force: read.number("diskSpaceCleanForciblyRatio", 85, 10..=99),
+            disk_refuse: read.number("diskSpaceWarningLevelRatio", 90, 10..=100),
+            auto_create_topics: read.boolean("autoCreateTopicEnable", true),
+            auto_create_groups: read.boolean("autoCreateSubscriptionGroup", true),
+            default_queues: read.number("defaultTopicQueueNums", 8, 1..=1024),
+            long_polling: read.boolean("longPollingEnable", true),
+            max_pull_messages: read.number("maxTransferCountOnMessageInMemory", 32, 1..=1024),
+            max_pull_bytes: read.bytes("maxTransferBytesOnMessageInMemory", 256 << 10, 4 << 10..=16 << 20) as usize,
+            max_parked_pulls: read.number("maxParkedPulls", 100_000, 1..=10_000_000),
+            offset_interval: read.duration("flushConsumerOffsetInterval", Unit::Milliseconds, 5_000, 100..=600_000),
+            client_expiry: read.duration("channelExpiredTimeout", Unit::Milliseconds, 120_000, 1_000..=hour_ms),
+            region: read.text("regionId", "DefaultRegion"),
+            limits: ConnectionLimits::read(&mut read),
+            log_format: read.choice("logFormat", LogFormat::Text, LOG_FORMATS),
+            log_level: read.text("logLevel", "info"),
+            unknown: Vec::new(),
+        };
+        if config.id != 0 {
+            read.refuse("brokerId", "0: slaves are not supported yet");
+        }
+        let role = read.text("brokerRole", "ASYNC_MASTER");
+        if role != "ASYNC_MASTER" {
+            read.refuse("brokerRole", "ASYNC_MASTER: replication is not supported yet");
+        }
+        if config.max_record_bytes() as u64 + 8 > config.segment_bytes {
+            read.refuse("mappedFileSizeCommitLog", "maxMessageSize plus 64 KiB and 8 bytes at least");
+        }
+        if config.disk_refuse < config.disk_force {
+            read.refuse("diskSpaceWarningLevelRatio", "diskSpaceCleanForciblyRatio or more");
+        }
+        config.unknown = read.finish()?;
+        Ok(config)
+    }
+
+    /// Returns the bytes a record has at most.
+    pub fn max_record_bytes(&self) -> usize {
+        self.max_message_size + (64 << 10)
+    }
+
+    /// Returns the settings of the store.
+    pub fn store(&self) -> StoreConfig {
+        StoreConfig {
+            segment_bytes: self.segment_bytes,
+            max_record_bytes: self.max_record_bytes(),
+            cache_bytes: self.cache_bytes as usize,
+            flush_interval: self.flush_interval,
+            retention: RetentionPolicy {
+                reserved_ms: self.file_reserved_hours as i64 * 3_600_000,
+                delete_hours: self.delete_when.clone(),
+                max_used_percent: self.disk_max_used,
+                force_percent: self.disk_force,
+                refuse_percent: self.disk_refuse,
+            },
+            ..StoreConfig::new(&self.store_dir)
+        }
+    }
+
+    /// Returns the bounds of connections.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_connections: self.limits.max_connections,
+            idle_timeout: self.limits.idle,
+            frame_timeout: self.limits.frame,
+            write_timeout: self.limits.write,
+            max_buffered_bytes: self.limits.buffered as usize,
+            max_unanswered_bytes: self.limits.unanswered as usize,
+            ..Limits::default()
+        }
+    }
+}
+
+impl ConnectionLimits {
+    fn read(read: &mut Reader<'_>) -> Self {
+        let hour_ms = 3_600_000;
+        Self {
+            max_connections: read.number("maxConnections", 20_000, 1..=1_000_000),
+            idle: read.duration("serverChannelMaxIdleTimeSeconds", Unit::Seconds, 120, 1..=86_400),
+            frame: read.duration("frameTimeoutMillis", Unit::Milliseconds, 60_000, 100..=hour_ms),
+            write: read.duration("writeTimeoutMillis", Unit::Milliseconds, 60_000, 100..=hour_ms),
+            buffered: read.bytes("maxBufferedBytes", 256 << 20, 16 << 20..=1 << 40),
+            unanswered: read.bytes("maxUnansweredBytes", 1 << 20, 1 << 10..=1 << 30),
+        }
+    }
+}
+
+fn addresses(text: &str) -> Vec<String> {
+    text.split([';', ',']).map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect()
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "broker".to_owned(), |n| n.trim().to_owned())
+}
+
+fn default_store_dir() -> PathBuf {
+    std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from).join("store")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        Config::from_properties(&text.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_wrong_setting_is_named_with_what_is_allowed() {
+        let text = read(&[
+            ("brokerId", "1"),
+            ("brokerRole", "SLAVE"),
+            ("listenPort", "80"),
+            ("flushDiskType", "SOMETIMES"),
+            ("brokerIP1", "localhost"),
+            ("deleteWhen", "24"),
+            ("mappedFileSizeCommitLog", "1MiB"),
+        ])
+        .unwrap_err()
+        .to_string();
+        for part in ["brokerId", "brokerRole", "listenPort", "SOMETIMES", "localhost", "deleteWhen", "mappedFileSizeCommitLog"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_references() {
+        let c = read(&[("namesrvAddr", "a:1;b:2")]).unwrap();
+        assert_eq!(c.name_servers, ["a:1", "b:2"]);
+        assert_eq!((c.listen_port, c.default_queues, c.max_message_size), (10911, 8, 4 << 20));
+        assert_eq!(c.store().retention, RetentionPolicy::default());
+    }
+}

@@ -1,0 +1,126 @@
+//! The subscription groups of this broker: what a consumer group may do and how it is retried.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use protocol::bodies::data_version::DataVersion;
+use protocol::bodies::subscription_group::SubscriptionGroupConfig;
+use protocol::names;
+
+use crate::persist::{Journal, LoadError};
+
+/// All groups.
+pub struct Groups {
+    table: RwLock<HashMap<String, Arc<SubscriptionGroupConfig>>>,
+    version: Mutex<DataVersion>,
+    journal: Mutex<Journal>,
+}
+
+impl Groups {
+    /// Reads the table from a folder; the groups every broker knows are added.
+    pub fn load(folder: &Path, now_ms: i64) -> Result<Groups, LoadError> {
+        let (journal, stored) = Journal::open::<SubscriptionGroupConfig>(&folder.join("groups.jsonl"))?;
+        let mut table: HashMap<_, _> = stored.into_iter().map(|(k, v)| (k, Arc::new(v))).collect();
+        for name in names::SYSTEM_GROUPS {
+            table.entry(name.to_owned()).or_insert_with(|| Arc::new(new_group(name)));
+        }
+        let version = DataVersion { counter: 0, state_version: 0, timestamp: now_ms };
+        Ok(Groups { table: RwLock::new(table), version: Mutex::new(version), journal: Mutex::new(journal) })
+    }
+
+    /// Returns a group.
+    pub fn get(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        self.table.read().get(group).cloned()
+    }
+
+    /// Makes or changes a group. Durable on return.
+    pub fn put(&self, group: SubscriptionGroupConfig, now_ms: i64) -> io::Result<()> {
+        let mut journal = self.journal.lock();
+        if self.get(&group.group_name).is_some_and(|old| *old == group) {
+            return Ok(());
+        }
+        journal.append([(group.group_name.as_str(), Some(&group))].into_iter())?;
+        self.table.write().insert(group.group_name.clone(), Arc::new(group));
+        self.changed(&mut journal, now_ms);
+        Ok(())
+    }
+
+    /// Makes a group with the defaults unless it exists; the one that exists then is returned.
+    pub fn get_or_create(&self, group: &str, now_ms: i64) -> io::Result<Arc<SubscriptionGroupConfig>> {
+        if self.get(group).is_none() {
+            self.put(new_group(group), now_ms)?;
+        }
+        self.get(group).ok_or_else(|| io::Error::other("group was deleted as it was made"))
+    }
+
+    /// Removes a group. Durable on return.
+    pub fn remove(&self, group: &str, now_ms: i64) -> io::Result<bool> {
+        let mut journal = self.journal.lock();
+        if self.get(group).is_none() {
+            return Ok(false);
+        }
+        journal.append::<SubscriptionGroupConfig>([(group, None)].into_iter())?;
+        self.table.write().remove(group);
+        self.changed(&mut journal, now_ms);
+        Ok(true)
+    }
+
+    fn changed(&self, journal: &mut Journal, now_ms: i64) {
+        let mut version = self.version.lock();
+        *version = version.next(0, now_ms);
+        drop(version);
+        let (table, _) = self.all();
+        if journal.is_stale(table.len())
+            && let Err(e) = journal.rewrite(&table)
+        {
+            tracing::warn!("rewrite of the group table: {e}");
+        }
+    }
+
+    /// Returns all groups and the version they have.
+    pub fn all(&self) -> (BTreeMap<String, SubscriptionGroupConfig>, DataVersion) {
+        let version = *self.version.lock();
+        (self.table.read().iter().map(|(k, v)| (k.clone(), (**v).clone())).collect(), version)
+    }
+}
+
+/// A group with the defaults of P§3.5.
+pub fn new_group(name: &str) -> SubscriptionGroupConfig {
+    SubscriptionGroupConfig { group_name: name.to_owned(), ..SubscriptionGroupConfig::default() }
+}
+
+/// Says what is wrong with the name of a group.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if name.trim().is_empty() {
+        return Err("the specified group is blank".to_owned());
+    }
+    if let Some(c) = names::illegal_character(name) {
+        return Err(format!("the specified group[{name}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$ (found {c:?})"));
+    }
+    if name.len() > names::MAX_GROUP {
+        return Err(format!("the specified group is longer than group max length {}", names::MAX_GROUP));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = Groups::load(dir.path(), 1).unwrap();
+        groups.put(SubscriptionGroupConfig { retry_max_times: 3, ..new_group("G") }, 2).unwrap();
+        groups.get_or_create("H", 3).unwrap();
+        assert!(groups.remove("H", 4).unwrap());
+        drop(groups);
+        let groups = Groups::load(dir.path(), 5).unwrap();
+        assert_eq!(groups.get("G").unwrap().retry_max_times, 3);
+        assert!(groups.get("H").is_none());
+        assert!(groups.get("TOOLS_CONSUMER").is_some());
+    }
+}

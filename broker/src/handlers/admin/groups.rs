@@ -1,0 +1,51 @@
+//! Subscription groups: 200, 201, 207, 225, 352.
+
+use protocol::bodies::subscription_group::{SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper};
+use protocol::codes::ResponseCode;
+use protocol::json::JsonBody;
+use protocol::requests::{DecodeExt, DeleteSubscriptionGroup, GroupName};
+use remoting::handler::{Reply, Request};
+
+use crate::broker::{Broker, blocking, now_ms};
+use crate::groups::check_name;
+use crate::refusal::Refusal;
+
+/// Makes or changes a group.
+pub fn put(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
+    put_config(broker, SubscriptionGroupConfig::decode(request.body)?)
+}
+
+/// Makes or changes several groups.
+pub fn put_list(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
+    SubscriptionGroupList::decode(request.body)?.group_config_list.into_iter().try_for_each(|g| put_config(broker, g))
+}
+
+fn put_config(broker: &Broker, group: SubscriptionGroupConfig) -> Result<(), Refusal> {
+    check_name(&group.group_name).map_err(|e| Refusal::new(ResponseCode::INVALID_PARAMETER, e))?;
+    blocking(|| broker.groups.put(group, now_ms())).map_err(Refusal::failed)
+}
+
+/// Returns all groups.
+pub fn all(broker: &Broker, reply: &mut Reply) -> Result<(), Refusal> {
+    let (subscription_group_table, data_version) = broker.groups.all();
+    reply.body = SubscriptionGroupWrapper { data_version, subscription_group_table, ..Default::default() }.encode();
+    Ok(())
+}
+
+/// Returns one group.
+pub fn get(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
+    let r = GroupName::decode(&request.header.ext)?;
+    let missing = || Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, format!("No group in this broker. group: {}", r.group));
+    reply.body = broker.groups.get(&r.group).ok_or_else(missing)?.encode();
+    Ok(())
+}
+
+/// Deletes a group, with its offsets if that is asked for.
+pub fn delete(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
+    let r = DeleteSubscriptionGroup::decode(&request.header.ext)?;
+    blocking(|| broker.groups.remove(&r.group_name, now_ms())).map_err(Refusal::failed)?;
+    if r.clean_offset {
+        broker.offsets.remove_group(&r.group_name);
+    }
+    Ok(())
+}

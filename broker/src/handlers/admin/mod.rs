@@ -1,0 +1,8 @@
+//! Small administrative requests, a file per noun (P§2.4).
+
+pub mod connections;
+pub mod groups;
+pub mod messages;
+pub mod offsets;
+pub mod runtime;
+pub mod topics;

@@ -1,0 +1,72 @@
+//! QUERY_CONSUMER_OFFSET (14) and UPDATE_CONSUMER_OFFSET (15).
+
+use protocol::codes::ResponseCode;
+use protocol::requests::{DecodeExt, OffsetReply, QueryConsumerOffset, UpdateConsumerOffset};
+use remoting::handler::{Reply, Request};
+
+use crate::broker::Broker;
+use crate::refusal::Refusal;
+
+/// Bytes of the log that count as being in memory for a new group: below this a group that never committed begins at
+/// the front of a queue, whatever it asks for (pitfall of the reference: `accessMessageInMemoryMaxRatio`).
+const IN_MEMORY_PERCENT: u64 = 40;
+
+/// Returns how far a group has consumed. A group that never did begins at 0 while the queue still begins there and is
+/// in memory; otherwise the client is told to decide.
+pub fn query(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
+    let r = QueryConsumerOffset::decode(&request.header.ext)?;
+    if let Some(offset) = broker.offsets.get(&r.consumer_group, &r.topic, r.queue_id) {
+        reply.set_ext(OffsetReply { offset });
+        return Ok(());
+    }
+    if r.set_zero_if_not_found == Some(false) {
+        return Err(not_found("Not found, do not set to zero, maybe this group boot first"));
+    }
+    if begins_in_memory(broker, &r)? {
+        reply.set_ext(OffsetReply { offset: 0 });
+        return Ok(());
+    }
+    Err(not_found("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"))
+}
+
+fn not_found(remark: &str) -> Refusal {
+    Refusal::new(ResponseCode::QUERY_NOT_FOUND, remark)
+}
+
+fn begins_in_memory(broker: &Broker, r: &QueryConsumerOffset<'_>) -> Result<bool, Refusal> {
+    let Some(queue) = u32::try_from(r.queue_id).ok().and_then(|id| broker.store.queue(&r.topic, id)) else {
+        // Nothing was ever stored there: 0 skips nothing.
+        return Ok(true);
+    };
+    let (min, max) = queue.bounds();
+    if min > 0 || max == 0 {
+        return Ok(max == 0);
+    }
+    let mut first = Vec::with_capacity(1);
+    crate::broker::blocking(|| queue.entries(0, 1, true, &mut first)).map_err(Refusal::failed)?;
+    let behind = first.first().map_or(0, |e| broker.store.written().saturating_sub(e.physical));
+    Ok(behind <= memory_bytes() / 100 * IN_MEMORY_PERCENT)
+}
+
+/// Physical memory of the machine.
+fn memory_bytes() -> u64 {
+    static BYTES: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+        let info = rustix::system::sysinfo();
+        info.totalram as u64 * info.mem_unit as u64
+    });
+    *BYTES
+}
+
+/// Sets how far a group has consumed.
+pub fn update(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
+    let r = UpdateConsumerOffset::decode(&request.header.ext)?;
+    if broker.topics.get(&r.topic).is_none() {
+        return Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("Topic {} not exist!", r.topic)));
+    }
+    if r.queue_id < 0 || r.commit_offset < 0 {
+        let remark = format!("offset {} of queue {} is not possible", r.commit_offset, r.queue_id);
+        return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
+    }
+    broker.offsets.set(&r.consumer_group, &r.topic, r.queue_id, r.commit_offset);
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): checks, reading, and what a client is told when there is nothing
+//! (P§8.4). A held pull runs through here again when it is woken or its time is over.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::bodies::heartbeat::MessageModel;
+use protocol::bodies::topic_config::perm;
+use protocol::codes::ResponseCode;
+use protocol::frame;
+use protocol::header::ExtFields;
+use protocol::requests::{DecodeExt, PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullMessage, PullMessageReply};
+use store::{Entry, Queue, ReadError};
+
+use crate::broker::{Broker, blocking, now_ms};
+use crate::handlers::send_message::Caller;
+use crate::refusal::Refusal;
+use crate::tags::TagFilter;
+
+/// Index entries looked at per pull when a filter passes few, as in Java (`maxFilterMessageSize` 16000 of them).
+const MAX_SCANNED: u64 = 16_000;
+/// Index entries fetched at once.
+const BLOCK: usize = 512;
+
+/// A pull that was checked.
+pub struct Pull {
+    /// Who asked.
+    pub caller: Caller,
+    /// The queue.
+    pub queue: Arc<Queue>,
+    /// First offset wanted.
+    pub offset: i64,
+    /// Which messages are wanted.
+    pub filter: TagFilter,
+    /// How long it may be held, ms; 0 for not at all.
+    pub suspend_ms: u64,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+/// What became of a pull.
+pub enum Outcome {
+    /// The answer was written.
+    Answered,
+    /// There is nothing, and the client is willing to wait.
+    Nothing,
+}
+
+/// Checks a pull and stores the offset it commits.
+pub fn prepare(broker: &Broker, caller: Caller, ext: &ExtFields<'_>) -> Result<Pull, Refusal> {
+    let request = PullMessage::decode(ext)?;
+    let group_name = &*request.consumer_group;
+    if broker.is_stopping() {
+        return Err(Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker is shutting down"));
+    }
+    let group = match broker.groups.get(group_name) {
+        Some(group) => group,
+        None if broker.config.auto_create_groups && crate::groups::check_name(group_name).is_ok() => {
+            blocking(|| broker.groups.get_or_create(group_name, now_ms())).map_err(Refusal::failed)?
+        }
+        None => {
+            let remark = format!("subscription group [{group_name}] does not exist, See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.");
+            return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        }
+    };
+    if !group.consume_enable {
+        let remark = format!("subscription group no permission, {group_name}");
+        return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
+    }
+    let queue = find_queue(broker, &request)?;
+    let filter = find_filter(broker, &request, group.consume_broadcast_enable)?;
+    if request.sys_flag & PULL_COMMIT_OFFSET != 0 {
+        broker.offsets.set(group_name, &request.topic, request.queue_id, request.commit_offset);
+    }
+    let suspend = request.sys_flag & PULL_SUSPEND != 0 && broker.config.long_polling;
+    let wanted_bytes = request.max_msg_bytes.filter(|b| *b > 0).map_or(usize::MAX, |b| b as usize);
+    Ok(Pull {
+        caller,
+        queue,
+        offset: request.queue_offset,
+        filter,
+        suspend_ms: if suspend { request.suspend_timeout_millis.max(0) as u64 } else { 0 },
+        max_messages: (request.max_msg_nums.max(1) as usize).min(broker.config.max_pull_messages),
+        max_bytes: wanted_bytes.min(broker.config.max_pull_bytes),
+    })
+}
+
+fn find_queue(broker: &Broker, request: &PullMessage<'_>) -> Result<Arc<Queue>, Refusal> {
+    let Some(topic) = broker.topics.get(&request.topic) else {
+        let remark = format!("topic[{}] not exist, apply first please! See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.", request.topic);
+        return Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark));
+    };
+    if !perm::is_readable(topic.perm) {
+        return Err(Refusal::new(ResponseCode::NO_PERMISSION, format!("the topic[{}] pulling message is forbidden", request.topic)));
+    }
+    let queue = u32::try_from(request.queue_id).ok().filter(|id| (*id as i32) < topic.read_queue_nums);
+    queue.and_then(|id| broker.store.queue_or_create(&request.topic, id)).ok_or_else(|| {
+        let remark = format!("queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}]", request.queue_id, request.topic, topic.read_queue_nums);
+        Refusal::new(ResponseCode::INVALID_PARAMETER, remark)
+    })
+}
+
+fn find_filter(broker: &Broker, request: &PullMessage<'_>, broadcast_allowed: bool) -> Result<TagFilter, Refusal> {
+    let is_tag = |kind: Option<&str>| kind.is_none_or(|k| k.is_empty() || k == "TAG");
+    if request.sys_flag & PULL_SUBSCRIPTION != 0 {
+        check_expression_type(request.expression_type.as_deref())?;
+        return Ok(TagFilter::parse(request.subscription.as_deref().unwrap_or("")));
+    }
+    let (group, topic) = (&*request.consumer_group, &*request.topic);
+    let missing = |what: &str| Refusal::new(ResponseCode::SUBSCRIPTION_NOT_EXIST, format!("the consumer's {what} not exist, group: {group}"));
+    let subscription = broker.clients.subscription(group, topic).ok_or_else(|| missing("group info"))?;
+    if !broadcast_allowed && broker.clients.message_model(group) == Some(MessageModel::Broadcasting) {
+        let remark = format!("the consumer group[{group}] can not consume by broadcast way");
+        return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
+    }
+    let subscription = subscription.ok_or_else(|| missing("subscription"))?;
+    if subscription.sub_version < request.sub_version {
+        return Err(Refusal::new(ResponseCode::SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest"));
+    }
+    if !is_tag(Some(&subscription.expression_type)) {
+        check_expression_type(Some(&subscription.expression_type))?;
+    }
+    Ok(TagFilter::parse(&subscription.sub_string))
+}
+
+/// Refuses every filter but tags.
+pub fn check_expression_type(kind: Option<&str>) -> Result<(), Refusal> {
+    match kind {
+        None | Some("" | "TAG") => Ok(()),
+        Some(other) => {
+            let remark = format!("The broker does not support consumer to filter message by {other}");
+            Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark))
+        }
+    }
+}
+
+/// Answers a pull. With `may_wait`, one that finds nothing at the end of its queue is left unanswered.
+pub fn answer(broker: &Broker, pull: &Pull, may_wait: bool, entries: &mut Vec<Entry>, out: &mut Vec<u8>) -> Outcome {
+    let (min, max) = pull.queue.bounds();
+    let bounds = |next: u64| PullMessageReply {
+        suggest_which_broker_id: 0,
+        next_begin_offset: next as i64,
+        min_offset: min as i64,
+        max_offset: max as i64,
+    };
+    let tell = |out: &mut Vec<u8>, code, next| {
+        broker.rates.missed.fetch_add(1, Ordering::Relaxed);
+        if !pull.caller.oneway {
+            frame::encode(out, &pull.caller.head(code, Some(remark(code))), &bounds(next), b"");
+        }
+        Outcome::Answered
+    };
+    match decide_position(pull.offset, min, max) {
+        Position::End if may_wait => return Outcome::Nothing,
+        Position::End => return tell(out, ResponseCode::PULL_NOT_FOUND, max),
+        Position::Moved(next) => return tell(out, ResponseCode::PULL_OFFSET_MOVED, next),
+        Position::Inside => {}
+    }
+    entries.clear();
+    let next = match select(pull, entries) {
+        Ok(next) => next,
+        Err(e) => return fail(pull, &Refusal::failed(e), out),
+    };
+    if entries.is_empty() {
+        // Everything was filtered away. At the end a client that waits is spared a round trip for nothing new.
+        return tell(out, ResponseCode::PULL_RETRY_IMMEDIATELY, next);
+    }
+    let begin = frame::begin(out, &pull.caller.head(ResponseCode::SUCCESS, None), &bounds(next));
+    let read = match broker.store.read_entries(entries, false, out) {
+        Err(ReadError::WouldBlock) => blocking(|| broker.store.read_entries(entries, true, out)),
+        other => other,
+    };
+    match read {
+        Ok(()) if pull.caller.oneway => out.truncate(begin),
+        Ok(()) => {
+            frame::end(out, begin);
+            broker.rates.found.fetch_add(1, Ordering::Relaxed);
+            broker.rates.got.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        }
+        Err(ReadError::Outside { .. }) => {
+            // Retention was faster: the client goes on where the queue begins now.
+            out.truncate(begin);
+            return tell(out, ResponseCode::PULL_RETRY_IMMEDIATELY, pull.queue.bounds().0.max(pull.offset as u64));
+        }
+        Err(e) => {
+            out.truncate(begin);
+            return fail(pull, &Refusal::failed(e), out);
+        }
+    }
+    Outcome::Answered
+}
+
+fn fail(pull: &Pull, refusal: &Refusal, out: &mut Vec<u8>) -> Outcome {
+    tracing::warn!(topic = %pull.queue.topic, queue = pull.queue.id, offset = pull.offset, "pull: {}", refusal.remark);
+    if !pull.caller.oneway {
+        frame::encode(out, &pull.caller.head(refusal.code, Some(&refusal.remark)), &protocol::requests::NoFields, b"");
+    }
+    Outcome::Answered
+}
+
+/// Where a pull points.
+#[derive(Debug, PartialEq, Eq)]
+enum Position {
+    /// At messages.
+    Inside,
+    /// Right behind the last message, or at 0 of an empty queue.
+    End,
+    /// Nowhere: the client must go on at this offset.
+    Moved(u64),
+}
+
+/// Decides what an offset means for a queue with these bounds (P§8.4).
+fn decide_position(offset: i64, min: u64, max: u64) -> Position {
+    match u64::try_from(offset) {
+        Err(_) => Position::Moved(min),
+        Ok(offset) if offset == max => Position::End,
+        Ok(offset) if offset > max => Position::Moved(max),
+        Ok(offset) if offset < min => Position::Moved(min),
+        Ok(_) => Position::Inside,
+    }
+}
+
+/// Chooses the messages of an answer. Returns the offset to go on from.
+fn select(pull: &Pull, chosen: &mut Vec<Entry>) -> std::io::Result<u64> {
+    let mut next = pull.offset as u64;
+    let mut bytes = 0;
+    let limit = next + MAX_SCANNED;
+    let mut block = Vec::new();
+    loop {
+        let want = match &pull.filter {
+            TagFilter::All => pull.max_messages - chosen.len(),
+            TagFilter::Codes(_) => BLOCK,
+        };
+        block.clear();
+        fetch(&pull.queue, next, want, &mut block)?;
+        if block.is_empty() {
+            return Ok(next);
+        }
+        for entry in &block {
+            if pull.filter.matches(entry.tags_code) {
+                let full = chosen.len() >= pull.max_messages || bytes + entry.size as usize > pull.max_bytes;
+                if full && !chosen.is_empty() {
+                    return Ok(next);
+                }
+                bytes += entry.size as usize;
+                chosen.push(*entry);
+            }
+            next = entry.queue_offset + 1;
+        }
+        if chosen.len() >= pull.max_messages || next >= limit {
+            return Ok(next);
+        }
+    }
+}
+
+fn fetch(queue: &Queue, from: u64, max: usize, out: &mut Vec<Entry>) -> std::io::Result<()> {
+    match queue.entries(from, max, false, out) {
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+            let from = out.last().map_or(from, |e| e.queue_offset + 1);
+            let left = max - out.len();
+            blocking(|| queue.entries(from, left, true, out))
+        }
+        other => other,
+    }
+}
+
+fn remark(code: ResponseCode) -> &'static str {
+    match code {
+        ResponseCode::PULL_NOT_FOUND => "OFFSET_OVERFLOW_ONE",
+        ResponseCode::PULL_OFFSET_MOVED => "OFFSET_ILLEGAL",
+        _ => "NO_MATCHED_MESSAGE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_outside_a_queue_are_corrected() {
+        for (offset, min, max, want) in [
+            (0, 0, 0, Position::End),
+            (5, 0, 0, Position::Moved(0)),
+            (25, 0, 25, Position::End),
+            (1000, 0, 25, Position::Moved(25)),
+            (3, 10, 25, Position::Moved(10)),
+            (-1, 10, 25, Position::Moved(10)),
+            (10, 10, 25, Position::Inside),
+            (24, 10, 25, Position::Inside),
+            (25, 25, 25, Position::End),
+        ] {
+            assert_eq!(decide_position(offset, min, max), want, "{offset} in {min}..{max}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Keeps every name server informed: registers at the start, every 30 s, at once when topics change, and leaves when
+//! the broker stops (P§9).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Connections, namesrv};
+use daemon::signals::Shutdown;
+use protocol::bodies::register_broker::RegisterBrokerBody;
+use protocol::bodies::topic_config::TopicConfigSerializeWrapper;
+use protocol::requests::{BrokerIdentity, RegisterBroker};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::broker::Broker;
+
+/// After a failed registration the next try is this far away, unless something changes.
+const RETRY: Duration = Duration::from_secs(1);
+/// Changes that come together are told together.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Registers until shutdown; `registered` becomes true with the first success. Then leaves.
+pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown: Shutdown) {
+    let connections = Connections::default();
+    let mut down: Vec<String> = Vec::new();
+    loop {
+        let ok = register_everywhere(&broker, &connections, &mut down).await;
+        registered.send_if_modified(|r| !*r && ok > 0 && { *r = true; true });
+        let period = if down.is_empty() { broker.config.register_period } else { RETRY };
+        tokio::select! {
+            () = shutdown.wait() => break,
+            () = broker.changed.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep(period) => {}
+        }
+    }
+    leave(&broker, &connections).await;
+}
+
+/// Returns how many name servers know the broker now; `down` are those that could not be told.
+async fn register_everywhere(broker: &Arc<Broker>, connections: &Connections, down: &mut Vec<String>) -> usize {
+    let (topic_config_table, data_version) = broker.topics.all();
+    let plain = TopicConfigSerializeWrapper { data_version, topic_config_table };
+    let body = Arc::new(RegisterBrokerBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: plain.into() });
+    let mut tasks = tokio::task::JoinSet::new();
+    for addr in broker.config.name_servers.clone() {
+        let (broker, connections, body) = (broker.clone(), connections.clone(), body.clone());
+        tasks.spawn(async move {
+            let result = register(&broker, &connections, &addr, &body).await;
+            (addr, result)
+        });
+    }
+    let mut known = 0;
+    while let Some(Ok((addr, result))) = tasks.join_next().await {
+        let was_down = down.contains(&addr);
+        match result {
+            Ok(()) => {
+                known += 1;
+                down.retain(|d| *d != addr);
+                if was_down {
+                    info!(name_server = addr, "registered again");
+                }
+            }
+            Err(e) if !was_down => {
+                warn!(name_server = addr, "not registered, trying on: {e}");
+                down.push(addr);
+            }
+            Err(_) => {}
+        }
+    }
+    known
+}
+
+async fn register(broker: &Broker, connections: &Connections, addr: &str, body: &RegisterBrokerBody) -> anyhow::Result<()> {
+    let client = connections.to(addr).await?;
+    let address = broker.address.to_string();
+    let mut ha = broker.address;
+    ha.set_port(broker.address.port().wrapping_add(1));
+    let header = RegisterBroker {
+        broker_name: Cow::Borrowed(&broker.config.name),
+        broker_addr: Cow::Borrowed(&address),
+        cluster_name: Cow::Borrowed(&broker.config.cluster),
+        ha_server_addr: Cow::Owned(ha.to_string()),
+        broker_id: broker.config.id,
+        heartbeat_timeout_millis: None,
+        enable_acting_master: None,
+        compressed: false,
+        body_crc32: 0,
+        zone_name: None,
+    };
+    namesrv::register_broker(&client, &header, body).await?;
+    Ok(())
+}
+
+async fn leave(broker: &Broker, connections: &Connections) {
+    let address = broker.address.to_string();
+    let header = BrokerIdentity {
+        broker_name: Cow::Borrowed(&broker.config.name),
+        broker_addr: Cow::Borrowed(&address),
+        cluster_name: Cow::Borrowed(&broker.config.cluster),
+        broker_id: broker.config.id,
+    };
+    for addr in &broker.config.name_servers {
+        // A name server that is gone forgets us by itself.
+        if let Ok(client) = connections.to(addr).await
+            && let Err(e) = namesrv::unregister_broker(&client, &header).await
+        {
+            info!(name_server = addr, "not unregistered: {e}");
+        }
+    }
+}

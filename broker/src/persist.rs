@@ -1,0 +1,153 @@
+//! A table on disk: one JSON line per change, `{"k":key,"v":value}`, a null value for a removal. Read from the front,
+//! the last line of a key wins; a torn last line was never acknowledged. Rewritten when most of it is old.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Lines beyond twice the live ones after which the file is rewritten.
+const SLACK: usize = 1000;
+
+/// The file of a table.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    lines: usize,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Line<K, V> {
+    k: K,
+    v: Option<V>,
+}
+
+/// Why a table cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The disk failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line in the middle is damaged.
+    #[error("{path}, line {line}: {error}; mend or remove that line, the broker will not guess")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+impl Journal {
+    /// Opens a table's file, made if it is not there, and reads it.
+    pub fn open<V: DeserializeOwned + Serialize>(path: &Path) -> Result<(Journal, BTreeMap<String, V>), LoadError> {
+        let fail = |source| LoadError::Io { path: path.to_owned(), source };
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(fail(e)),
+        };
+        let mut table = BTreeMap::new();
+        let mut lines = 0;
+        for (n, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
+            match serde_json::from_slice::<Line<String, V>>(line) {
+                Ok(Line { k, v: Some(v) }) => _ = table.insert(k, v),
+                Ok(Line { k, v: None }) => _ = table.remove(&k),
+                Err(_) if !line.ends_with(b"\n") => tracing::warn!(path = %path.display(), "last line was not complete"),
+                Err(e) => {
+                    return Err(LoadError::Damaged { path: path.to_owned(), line: n + 1, error: e.to_string() });
+                }
+            }
+            lines += 1;
+        }
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(fail)?;
+        let mut journal = Journal { path: path.to_owned(), file, lines };
+        // Also cuts a torn line, behind which nothing may be appended.
+        if lines > 0 {
+            journal.rewrite(&table).map_err(fail)?;
+        }
+        Ok((journal, table))
+    }
+
+    /// Appends changes. Durable on return.
+    pub fn append<'c, V: Serialize + 'c>(&mut self, changes: impl Iterator<Item = (&'c str, Option<&'c V>)>) -> io::Result<()> {
+        let mut text = Vec::new();
+        for (k, v) in changes {
+            serde_json::to_writer(&mut text, &Line { k, v })?;
+            text.push(b'\n');
+            self.lines += 1;
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(&text)?;
+        self.file.sync_data()
+    }
+
+    /// Says whether most lines are old, so that [`Journal::rewrite`] is due.
+    pub fn is_stale(&self, live: usize) -> bool {
+        self.lines > 2 * live + SLACK
+    }
+
+    /// Replaces the file by the live lines: temp, sync, rename, sync of the folder.
+    pub fn rewrite<V: Serialize>(&mut self, table: &BTreeMap<String, V>) -> io::Result<()> {
+        let temp = self.path.with_extension("tmp");
+        let mut text = Vec::new();
+        for (k, v) in table {
+            serde_json::to_writer(&mut text, &Line { k, v: Some(v) })?;
+            text.push(b'\n');
+        }
+        let mut file = File::create(&temp)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&temp, &self.path)?;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        self.lines = table.len();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_key_wins_and_a_torn_line_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.jsonl");
+        let (mut journal, table) = Journal::open::<i32>(&path).unwrap();
+        assert!(table.is_empty());
+        journal.append([("a", Some(&1)), ("b", Some(&2)), ("a", Some(&3)), ("b", None)].into_iter()).unwrap();
+        drop(journal);
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"k\":\"c\",\"v\":").unwrap();
+        let (mut journal, table) = Journal::open::<i32>(&path).unwrap();
+        assert_eq!(table, BTreeMap::from([("a".to_owned(), 3)]));
+        journal.append([("d", Some(&4))].into_iter()).unwrap();
+        drop(journal);
+        let (_, table) = Journal::open::<i32>(&path).unwrap();
+        assert_eq!(table.len(), 2);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"k\":\"a\",\"v\":3}\n{\"k\":\"d\",\"v\":4}\n");
+    }
+
+    #[test]
+    fn a_damaged_line_is_named_not_guessed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.jsonl");
+        fs::write(&path, "{\"k\":\"a\",\"v\":1}\n#\n{\"k\":\"b\",\"v\":2}\n").unwrap();
+        let Err(LoadError::Damaged { line, .. }) = Journal::open::<i32>(&path) else { panic!() };
+        assert_eq!(line, 2);
+    }
+}

@@ -1,0 +1,62 @@
+//! From request code to handler: the one match. Sends and pulls are not here, because they wait; see `session.rs`.
+
+use protocol::codes::{RequestCode, ResponseCode};
+use protocol::frame::FrameView;
+use remoting::handler::{Reply, Request};
+use remoting::Peer;
+
+use crate::broker::Broker;
+use crate::handlers::{admin, clients, consumer_offset, lock_queues, queue_offset};
+use crate::refusal::Refusal;
+
+/// Answers a request; returns the code of its answer.
+pub fn handle(broker: &Broker, peer: &Peer, frame: &FrameView<'_>, out: &mut Vec<u8>) -> ResponseCode {
+    let request = Request { header: frame.header.clone(), body: frame.body };
+    let mut reply = Reply::default();
+    if let Err(refusal) = dispatch(broker, peer, &request, &mut reply) {
+        reply = Reply::default();
+        reply.refuse(refusal.code, refusal.remark);
+    }
+    if !request.header.is_oneway() {
+        reply.encode(&request.header, out);
+    }
+    reply.code
+}
+
+fn dispatch(broker: &Broker, peer: &Peer, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
+    match request.code() {
+        RequestCode::HEART_BEAT => clients::heartbeat(broker, peer, request, reply),
+        RequestCode::UNREGISTER_CLIENT => clients::unregister(broker, peer, request),
+        RequestCode::GET_CONSUMER_LIST_BY_GROUP => clients::consumer_list(broker, request, reply),
+        RequestCode::CHECK_CLIENT_CONFIG => clients::check_config(request),
+        RequestCode::QUERY_CONSUMER_OFFSET => consumer_offset::query(broker, request, reply),
+        RequestCode::UPDATE_CONSUMER_OFFSET => consumer_offset::update(broker, request),
+        RequestCode::GET_MAX_OFFSET => queue_offset::max(broker, request, reply),
+        RequestCode::GET_MIN_OFFSET => queue_offset::min(broker, request, reply),
+        RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => queue_offset::search(broker, request, reply),
+        RequestCode::GET_EARLIEST_MSG_STORETIME => queue_offset::earliest(broker, request, reply),
+        RequestCode::LOCK_BATCH_MQ => lock_queues::lock(broker, request, reply),
+        RequestCode::UNLOCK_BATCH_MQ => lock_queues::unlock(broker, request),
+        RequestCode::UPDATE_AND_CREATE_TOPIC => admin::topics::put(broker, request),
+        RequestCode::UPDATE_AND_CREATE_TOPIC_LIST => admin::topics::put_list(broker, request),
+        RequestCode::DELETE_TOPIC_IN_BROKER => admin::topics::delete(broker, request),
+        RequestCode::GET_ALL_TOPIC_CONFIG => admin::topics::all(broker, reply),
+        RequestCode::GET_TOPIC_CONFIG => admin::topics::get(broker, request, reply),
+        RequestCode::GET_TOPIC_STATS_INFO => admin::topics::stats(broker, request, reply),
+        RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => admin::topics::system(broker, reply),
+        RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => admin::groups::put(broker, request),
+        RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => admin::groups::put_list(broker, request),
+        RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => admin::groups::all(broker, reply),
+        RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG => admin::groups::get(broker, request, reply),
+        RequestCode::DELETE_SUBSCRIPTIONGROUP => admin::groups::delete(broker, request),
+        RequestCode::GET_CONSUMER_CONNECTION_LIST => admin::connections::consumers(broker, request, reply),
+        RequestCode::GET_PRODUCER_CONNECTION_LIST => admin::connections::producers(broker, request, reply),
+        RequestCode::GET_CONSUME_STATS => admin::offsets::consume_stats(broker, request, reply),
+        RequestCode::GET_ALL_CONSUMER_OFFSET => admin::offsets::all(broker, reply),
+        RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => admin::offsets::groups_of_topic(broker, request, reply),
+        RequestCode::QUERY_MESSAGE => admin::messages::by_key(broker, request, reply),
+        RequestCode::VIEW_MESSAGE_BY_ID => admin::messages::by_offset(broker, request, reply),
+        RequestCode::GET_BROKER_RUNTIME_INFO => admin::runtime::info(broker, reply),
+        other => Err(Refusal::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, format!(" request type {} not supported", other.0))),
+    }
+}

@@ -1,0 +1,327 @@
+//! One connection of a broker. Sends of one read become one batch and one write; their answers wait for the flush
+//! where that was asked for; pulls that find nothing wait for a message. All of it runs on the connection's task.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use daemon::metrics::Sample;
+use protocol::codes::{RequestCode, ResponseCode};
+use protocol::frame::{self, FrameView};
+use protocol::requests::NoFields;
+use remoting::{Peer, Service, Session};
+use store::{AppendError, Batch, Entry, Stored};
+use tokio::sync::watch;
+
+use crate::acks::{self, Decision, Promise};
+use crate::broker::{Broker, now_ms};
+use crate::config::FlushMode;
+use crate::handlers::pull_message::{self, Outcome, Pull};
+use crate::handlers::send_message::{self, Caller, LastTopic, PendingSend, SendReply};
+use crate::refusal::Refusal;
+use crate::router;
+
+/// Pulls of one connection held at once; a client has one per queue.
+const MAX_PARKED: usize = 65_536;
+/// Bytes of records gathered before they are appended in the middle of a read.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// Makes sessions.
+pub struct BrokerService(pub Arc<Broker>);
+
+impl Service for BrokerService {
+    type Session = BrokerSession;
+
+    fn accept(&self, peer: &Peer) -> BrokerSession {
+        BrokerSession::new(self.0.clone(), peer.clone())
+    }
+}
+
+/// One connection.
+pub struct BrokerSession {
+    broker: Arc<Broker>,
+    peer: Peer,
+    batch: Batch,
+    sends: Vec<PendingSend>,
+    begun: Option<Instant>,
+    last_topic: LastTopic,
+    unanswered: VecDeque<Unanswered>,
+    flushed: watch::Receiver<u64>,
+    parked: HashMap<u64, Parked>,
+    deadlines: BTreeSet<(Instant, u64)>,
+    next_token: u64,
+    entries: Vec<Entry>,
+    stored: Vec<Stored>,
+}
+
+/// Stored sends whose answers wait, all of one batch.
+struct Unanswered {
+    promise: Promise,
+    sends: Vec<(PendingSend, Vec<Stored>)>,
+}
+
+struct Parked {
+    pull: Pull,
+    deadline: Instant,
+}
+
+impl BrokerSession {
+    fn new(broker: Arc<Broker>, peer: Peer) -> BrokerSession {
+        BrokerSession {
+            flushed: broker.store.flushed(),
+            broker,
+            peer,
+            batch: Batch::default(),
+            sends: Vec::new(),
+            begun: None,
+            last_topic: LastTopic::default(),
+            unanswered: VecDeque::new(),
+            parked: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            next_token: 0,
+            entries: Vec::new(),
+            stored: Vec::new(),
+        }
+    }
+
+    // ---- sends ----
+
+    fn on_send(&mut self, frame: &FrameView<'_>, out: &mut Vec<u8>) {
+        let begun = *self.begun.get_or_insert_with(Instant::now);
+        match send_message::prepare(&self.broker, &self.peer, frame, &mut self.last_topic, &mut self.batch) {
+            Ok(send) => self.sends.push(send),
+            Err(refusal) => self.refuse(&Caller::of(frame), &refusal, begun, out),
+        }
+        if self.batch.bytes() > MAX_BATCH_BYTES {
+            self.commit(out);
+        }
+    }
+
+    /// Appends what was gathered, and answers it or lets it wait.
+    fn commit(&mut self, out: &mut Vec<u8>) {
+        if self.sends.is_empty() {
+            self.begun = None;
+            self.batch.clear();
+            return;
+        }
+        let begun = self.begun.take().unwrap_or_else(Instant::now);
+        let broker = self.broker.clone();
+        let appended = broker.store.append(&mut self.batch, now_ms());
+        for number in 0..self.batch.len() {
+            if self.batch.stored(number).is_some() {
+                broker.waiting.wake(self.batch.queue(number), self.batch.tags_code(number));
+            }
+        }
+        let stored = (0..self.batch.len()).filter(|n| self.batch.stored(*n).is_some()).count();
+        broker.rates.put.fetch_add(stored as u64, Ordering::Relaxed);
+        let mut waiting = Vec::new();
+        let latency = begun.elapsed();
+        for send in std::mem::take(&mut self.sends) {
+            self.stored.clear();
+            self.stored.extend(send.records.clone().filter_map(|n| self.batch.stored(n)));
+            if self.stored.len() < send.records.len() {
+                let refusal = refusal_of(appended.as_ref().err());
+                self.refuse(&send.caller, &refusal, begun, out);
+            } else if broker.config.flush == FlushMode::Sync && send.waits {
+                waiting.push((send, self.stored.clone()));
+            } else {
+                answer_send(&broker, &send, &self.stored, ResponseCode::SUCCESS, latency, out);
+            }
+        }
+        if !waiting.is_empty() {
+            // The whole batch is covered by its end; so is whatever a failure left of it.
+            let flushed_to = appended.unwrap_or_else(|_| broker.store.written());
+            broker.store.request_flush(flushed_to);
+            let deadline = begun + broker.config.sync_flush_timeout;
+            self.unanswered.push_back(Unanswered { promise: Promise { flushed_to, deadline }, sends: waiting });
+        }
+        self.batch.clear();
+    }
+
+    fn release_sends(&mut self, out: &mut Vec<u8>) {
+        while let Some(first) = self.unanswered.front() {
+            let flushed = *self.flushed.borrow_and_update();
+            let Decision::Answer(code) = acks::decide(&first.promise, flushed, Instant::now()) else { return };
+            let Some(first) = self.unanswered.pop_front() else { return };
+            let since = first.promise.deadline - self.broker.config.sync_flush_timeout;
+            for (send, stored) in &first.sends {
+                answer_send(&self.broker, send, stored, code, since.elapsed(), out);
+            }
+        }
+    }
+
+    // ---- pulls ----
+
+    fn on_pull(&mut self, frame: &FrameView<'_>, out: &mut Vec<u8>) {
+        let begun = Instant::now();
+        let caller = Caller::of(frame);
+        let before = out.len();
+        match pull_message::prepare(&self.broker, caller, &frame.header.ext) {
+            Err(refusal) => return self.refuse(&caller, &refusal, begun, out),
+            Ok(pull) => {
+                let deadline = begun + Duration::from_millis(pull.suspend_ms);
+                let may_wait = pull.suspend_ms > 0 && self.parked.len() < MAX_PARKED;
+                self.run_pull(pull, may_wait.then_some(deadline), out);
+            }
+        }
+        record(&self.broker, caller.code, ResponseCode::SUCCESS, begun.elapsed(), out.len() - before);
+    }
+
+    /// Answers a pull, or parks it until a message comes or `deadline` is over.
+    fn run_pull(&mut self, pull: Pull, deadline: Option<Instant>, out: &mut Vec<u8>) {
+        let Some(deadline) = deadline else {
+            pull_message::answer(&self.broker, &pull, false, &mut self.entries, out);
+            return;
+        };
+        if let Outcome::Answered = pull_message::answer(&self.broker, &pull, true, &mut self.entries, out) {
+            return;
+        }
+        let token = self.next_token;
+        self.next_token += 1;
+        let mailbox = self.peer.mailbox.clone();
+        if !self.broker.waiting.park(&pull.queue, self.peer.id, token, pull.filter.clone(), mailbox) {
+            pull_message::answer(&self.broker, &pull, false, &mut self.entries, out);
+            return;
+        }
+        // A message may have come between looking and parking.
+        match pull_message::answer(&self.broker, &pull, true, &mut self.entries, out) {
+            Outcome::Answered => self.broker.waiting.unpark(&pull.queue, self.peer.id, token),
+            Outcome::Nothing => {
+                self.deadlines.insert((deadline, token));
+                self.parked.insert(token, Parked { pull, deadline });
+            }
+        }
+    }
+
+    fn release_pulls(&mut self, out: &mut Vec<u8>) {
+        while let Some((deadline, token)) = self.deadlines.first().copied() {
+            if deadline > Instant::now() {
+                return;
+            }
+            self.deadlines.remove(&(deadline, token));
+            let Some(parked) = self.parked.remove(&token) else { continue };
+            self.broker.waiting.unpark(&parked.pull.queue, self.peer.id, token);
+            self.run_pull(parked.pull, None, out);
+        }
+    }
+
+    // ---- everything else ----
+
+    fn refuse(&self, caller: &Caller, refusal: &Refusal, begun: Instant, out: &mut Vec<u8>) {
+        let before = out.len();
+        if !caller.oneway {
+            frame::encode(out, &caller.head(refusal.code, Some(&refusal.remark)), &NoFields, b"");
+        }
+        record(&self.broker, caller.code, refusal.code, begun.elapsed(), out.len() - before);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let send = self.unanswered.front().map(|u| u.promise.deadline);
+        let pull = self.deadlines.first().map(|(d, _)| *d);
+        send.into_iter().chain(pull).min()
+    }
+}
+
+fn answer_send(broker: &Broker, send: &PendingSend, stored: &[Stored], code: ResponseCode, latency: Duration, out: &mut Vec<u8>) {
+    let before = out.len();
+    if !send.caller.oneway {
+        frame::encode(out, &send.caller.head(code, None), &SendReply { broker, send, stored }, b"");
+    }
+    record(broker, send.caller.code, code, latency, out.len() - before);
+}
+
+fn record(broker: &Broker, request: RequestCode, result: ResponseCode, latency: Duration, bytes_out: usize) {
+    broker.requests.record(Sample { request: request.0, result: result.0, bytes_in: 0, bytes_out, latency });
+}
+
+/// Returns what a sender is told about a failed append (P§6.2).
+fn refusal_of(error: Option<&AppendError>) -> Refusal {
+    match error {
+        None => Refusal::new(ResponseCode::TOPIC_NOT_EXIST, "the topic was deleted"),
+        Some(e @ AppendError::Full(_)) => {
+            Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now. It may be caused by one of the following reasons: the broker's disk is full: {e}"))
+        }
+        Some(e @ AppendError::Stopped(_)) => Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, e.to_string()),
+        Some(e @ AppendError::TooLarge(_)) => Refusal::new(ResponseCode::MESSAGE_ILLEGAL, e.to_string()),
+        Some(e @ AppendError::Io { .. }) => Refusal::failed(e),
+    }
+}
+
+impl Session for BrokerSession {
+    fn on_frame(&mut self, frame: FrameView<'_>, out: &mut Vec<u8>) {
+        if frame.header.is_response() {
+            // Answers to NOTIFY_CONSUMER_IDS_CHANGED and the like: nobody waits for them.
+            return;
+        }
+        match RequestCode(frame.header.code) {
+            RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
+                return self.on_send(&frame, out);
+            }
+            _ => self.commit(out),
+        }
+        match RequestCode(frame.header.code) {
+            RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => self.on_pull(&frame, out),
+            code => {
+                let begun = Instant::now();
+                let before = out.len();
+                let result = router::handle(&self.broker, &self.peer, &frame, out);
+                record(&self.broker, code, result, begun.elapsed(), out.len() - before);
+            }
+        }
+    }
+
+    fn on_read_end(&mut self, out: &mut Vec<u8>) {
+        self.commit(out);
+    }
+
+    fn on_token(&mut self, token: u64, out: &mut Vec<u8>) {
+        if let Some(parked) = self.parked.remove(&token) {
+            self.deadlines.remove(&(parked.deadline, token));
+            self.run_pull(parked.pull, Some(parked.deadline), out);
+        }
+    }
+
+    async fn progress(&mut self) {
+        let deadline = self.next_deadline();
+        let timer = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let flushed = async {
+            if self.unanswered.is_empty() || self.flushed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = timer => {}
+            () = flushed => {}
+        }
+    }
+
+    fn on_progress(&mut self, out: &mut Vec<u8>) {
+        if !self.unanswered.is_empty() {
+            self.release_sends(out);
+        }
+        if !self.deadlines.is_empty() {
+            self.release_pulls(out);
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.unanswered.iter().map(|u| u.sends.len()).sum::<usize>() < self.broker.config.max_unanswered_sends
+    }
+
+    fn owes(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
+    fn on_close(&mut self) {
+        for (token, parked) in self.parked.drain() {
+            self.broker.waiting.unpark(&parked.pull.queue, self.peer.id, token);
+        }
+        self.broker.clients.closed(self.peer.id, |group| self.broker.notifies(group));
+    }
+}

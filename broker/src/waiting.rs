@@ -1,0 +1,78 @@
+//! Who waits for messages: per queue the pulls that found nothing. An append wakes those whose filter lets the message
+//! through; nothing sweeps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use remoting::Mailbox;
+use store::Queue;
+
+use crate::tags::TagFilter;
+
+/// All parked pulls.
+pub struct Waiting {
+    queues: Mutex<HashMap<u64, Vec<Waiter>>>,
+    parked: AtomicUsize,
+    most: usize,
+}
+
+struct Waiter {
+    connection: u64,
+    token: u64,
+    filter: TagFilter,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Waiting {
+    /// Makes an empty table that holds `most` pulls.
+    pub fn new(most: usize) -> Waiting {
+        Waiting { queues: Mutex::default(), parked: AtomicUsize::new(0), most }
+    }
+
+    /// Parks a pull. The caller must look at the queue again afterwards: a message may have come in between. Returns
+    /// false when too many are parked.
+    pub fn park(&self, queue: &Queue, connection: u64, token: u64, filter: TagFilter, mailbox: Arc<Mailbox>) -> bool {
+        if self.parked.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.parked.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        let mut queues = self.queues.lock();
+        queues.entry(queue.uid).or_default().push(Waiter { connection, token, filter, mailbox });
+        queue.waiters.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    /// Takes a pull away, if it was not woken already.
+    pub fn unpark(&self, queue: &Queue, connection: u64, token: u64) {
+        self.take(queue, |w| w.connection == connection && w.token == token);
+    }
+
+    /// A message with these tags was appended to a queue.
+    pub fn wake(&self, queue: &Queue, tags_code: i64) {
+        if queue.waiters.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        for waiter in self.take(queue, |w| w.filter.matches(tags_code)) {
+            waiter.mailbox.token(waiter.token);
+        }
+    }
+
+    fn take(&self, queue: &Queue, wanted: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+        let mut queues = self.queues.lock();
+        let Some(waiters) = queues.get_mut(&queue.uid) else { return Vec::new() };
+        let taken: Vec<Waiter> = waiters.extract_if(.., |w| wanted(w)).collect();
+        if waiters.is_empty() {
+            queues.remove(&queue.uid);
+        }
+        queue.waiters.fetch_sub(taken.len(), Ordering::SeqCst);
+        self.parked.fetch_sub(taken.len(), Ordering::Relaxed);
+        taken
+    }
+
+    /// Returns how many pulls are parked.
+    pub fn parked(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
+    }
+}
