@@ -1,10 +1,17 @@
 //! How a command reaches a cluster: the name server's address, given or RocketMQ's usual one.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use clap::Args;
 use client::routes::Routes;
 use client::{ClientOptions, Connections};
 use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
+
+/// How long a new topic may take to become known to the name servers.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Where the cluster is.
 #[derive(Args)]
@@ -26,4 +33,15 @@ impl NameServer {
 /// works.
 pub fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+/// Waits until a name server knows a topic: a broker that has just made one announces it a moment later,
+/// and whoever makes a topic uses it next.
+pub async fn wait_until_known(routes: &Routes, topic: &str) -> anyhow::Result<()> {
+    let known = timeout(KNOWN_WITHIN, async {
+        while routes.refresh(topic).await.is_err() {
+            sleep(ASK_AGAIN).await;
+        }
+    });
+    known.await.map_err(|_| anyhow::anyhow!("no name server knows topic {topic} after {KNOWN_WITHIN:?}"))
 }

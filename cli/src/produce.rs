@@ -8,7 +8,7 @@ use client::message::Message;
 use client::producer::{Producer, ProducerOptions, Receipt};
 use serde_json::json;
 
-use crate::name_server::{NameServer, runtime};
+use crate::name_server::{NameServer, runtime, wait_until_known};
 use crate::output::{self, Format};
 
 /// From this many messages on, people read only the sum.
@@ -47,14 +47,19 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let options = ProducerOptions { group: "gantry-produce".to_owned(), ..ProducerOptions::default() };
-        let producer = Producer::new(arguments.name_server.routes(), options);
+        let routes = arguments.name_server.routes();
+        let producer = Producer::new(routes.clone(), options);
         let started = Instant::now();
         for number in 1..=arguments.count {
             let receipt = producer.send(&message(arguments, number)).await?;
             report(arguments, &receipt)?;
         }
+        let seconds = started.elapsed().as_secs_f64();
+        if arguments.count > 0 {
+            // The first message may have made the topic.
+            wait_until_known(&routes, &arguments.topic).await?;
+        }
         if arguments.output == Format::Text && arguments.count > 1 {
-            let seconds = started.elapsed().as_secs_f64();
             let rate = arguments.count as f64 / seconds.max(0.001);
             output::line(&format!("{} messages in {seconds:.2} s, {rate:.0} per second", arguments.count))?;
         }

@@ -8,6 +8,7 @@ use client::admin::{Admin, QueueBounds};
 use client::broker::{self, Found};
 use client::message::{Received, read_records};
 use client::routes::Routes;
+use protocol::message::{self, Decoded};
 use protocol::requests::{PULL_SUBSCRIPTION, PullMessage};
 
 use crate::consume::GROUP;
@@ -26,7 +27,13 @@ pub struct Scan {
 struct Queue {
     place: QueueBounds,
     next_offset: i64,
-    read: VecDeque<Received>,
+    read: VecDeque<Stored>,
+}
+
+/// A message with its place in the broker's log, which orders what was stored in one millisecond.
+struct Stored {
+    message: Received,
+    physical_offset: i64,
 }
 
 impl Scan {
@@ -48,10 +55,12 @@ impl Scan {
         for index in 0..self.queues.len() {
             self.fill(index).await?;
         }
-        let stored = |queue: &Queue| queue.read.front().map(|message| message.store_timestamp);
-        let first =
-            self.queues.iter_mut().filter(|queue| !queue.read.is_empty()).min_by_key(|queue| stored(queue));
-        Ok(first.and_then(|queue| queue.read.pop_front()))
+        let order = |queue: &Queue| {
+            queue.read.front().map(|first| (first.message.store_timestamp, first.physical_offset))
+        };
+        let waiting = self.queues.iter_mut().filter(|queue| !queue.read.is_empty());
+        let first = waiting.min_by_key(|queue| order(queue)).and_then(|queue| queue.read.pop_front());
+        Ok(first.map(|stored| stored.message))
     }
 
     /// Reads on in a queue until it has a message to offer or is at its end.
@@ -64,8 +73,13 @@ impl Scan {
             match pulled.found {
                 Found::Messages => {
                     let messages = read_records(&pulled.records, &queue.place.queue.broker_name)?;
+                    let stored = messages.into_iter().zip(physical_offsets(&pulled.records));
                     let end = queue.place.max_offset;
-                    queue.read.extend(messages.into_iter().filter(|message| message.queue_offset < end));
+                    queue.read.extend(
+                        stored
+                            .map(|(message, physical_offset)| Stored { message, physical_offset })
+                            .filter(|stored| stored.message.queue_offset < end),
+                    );
                 }
                 // Nothing of ours up to where the answer says; a queue that does not move on has ended.
                 Found::NothingMatches | Found::OffsetMoved if pulled.next_offset > queue.next_offset => {}
@@ -78,6 +92,17 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// Reads where each of the records lies in its broker's log.
+fn physical_offsets(records: &[u8]) -> Vec<i64> {
+    let mut offsets = Vec::new();
+    let mut rest = records;
+    while let Decoded::Record(record) = message::decode(rest, records.len()) {
+        offsets.push(record.physical_offset);
+        rest = &rest[record.total_size..];
+    }
+    offsets
 }
 
 fn request<'a>(topic: &'a str, tags: &'a str, queue: &Queue) -> PullMessage<'a> {

@@ -1,8 +1,8 @@
 //! `gantry topic`: lists, creates, deletes and describes topics.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use client::admin::{Admin, QueueBounds, Scope};
 use client::routes::{Route, RouteError, Routes};
@@ -16,9 +16,8 @@ use protocol::names::{
     TRACE_TOPIC, illegal_character,
 };
 use serde_json::json;
-use tokio::time::{sleep, timeout};
 
-use crate::name_server::{NameServer, runtime};
+use crate::name_server::{NameServer, runtime, wait_until_known};
 use crate::output::{self, Format};
 
 /// Topics that every broker has for itself.
@@ -36,9 +35,6 @@ const SYSTEM_TOPICS: [&str; 10] = [
 ];
 /// Ends the names of topics for replies; one per cluster.
 const REPLY_SUFFIX: &str = "_REPLY_TOPIC";
-/// How long a new topic may take to become known to the name servers.
-const KNOWN_WITHIN: Duration = Duration::from_secs(10);
-const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Lists, creates, deletes and describes topics.
 #[derive(Args)]
@@ -142,15 +138,7 @@ async fn create(
         ..TopicConfig::default()
     };
     admin.create_topic(&config, scope).await?;
-    // Whoever creates a topic uses it next: wait until the name servers know it.
-    let known = timeout(KNOWN_WITHIN, async {
-        while routes.refresh(topic).await.is_err() {
-            sleep(ASK_AGAIN).await;
-        }
-    });
-    if known.await.is_err() {
-        anyhow::bail!("topic {topic} is created, but no name server knows it after {KNOWN_WITHIN:?}");
-    }
+    wait_until_known(routes, topic).await.with_context(|| format!("topic {topic} is created"))?;
     let route = routes.get(topic).await?;
     done(format, "created", topic, &format!("with {queues} queues on {}", join(brokers(&route))))
 }
