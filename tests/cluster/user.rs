@@ -8,16 +8,21 @@ use tests::command::gantry;
 use tests::ledger::Ledger;
 use tests::options::Options;
 use tests::talk::Talk;
+use tests::wait::until;
+
+use crate::LIMIT;
 
 #[test]
 fn a_message_sent_with_the_command_line_is_read_back_with_it() {
     let cluster = Cluster::start("minute", &Options::default());
     let address = cluster.name_server(0);
     run(&["produce", "First", "--body", "hello from the first minute", "-n", &address]);
+    // Name servers hear of a new topic a moment after its first message.
+    until("the topic to be routed", LIMIT, || {
+        run(&["topic", "list", "-n", &address]).contains("First").then_some(())
+    });
     let read = run(&["consume", "First", "--from", "earliest", "-n", &address]);
     assert!(read.contains("hello from the first minute"), "{read}");
-    let topics = run(&["topic", "list", "-n", &address]);
-    assert!(topics.contains("First"), "{topics}");
 }
 
 fn run(arguments: &[&str]) -> String {
@@ -43,7 +48,12 @@ fn an_idle_cluster_is_small_and_serves_soon_after_its_start() {
     let name_server = resident(&cluster.name_server_member(0));
     let broker = resident(&cluster.broker_member(0));
     println!("served after {served:?}; name server {name_server} MiB, broker {broker} MiB");
-    assert!(name_server < 10 && broker < 40, "name server {name_server} MiB, broker {broker} MiB");
+    // What this build has more than an optimised one is code.
+    let code = if cfg!(debug_assertions) { 6 } else { 0 };
+    assert!(
+        name_server < 10 + code && broker < 40 + code,
+        "name server {name_server} MiB, broker {broker} MiB"
+    );
     // An optimised build on a quiet machine stays below one second; this one only must not be slow.
     assert!(served.as_secs() < 5, "served after {served:?}");
 }

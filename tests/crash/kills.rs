@@ -17,8 +17,9 @@ use crate::setting;
 
 const QUEUES: i32 = 4;
 const TOPIC: &str = "Ledger";
-/// Small, so that crashes also meet the change from one segment to the next.
-const SEGMENT: &str = "4194304";
+/// Small segments, so that crashes also meet the change from one to the next.
+const SMALL_SEGMENTS: &[(&str, &str)] =
+    &[("mappedFileSizeCommitLog", "4194304"), ("maxMessageSize", "1048576")];
 const LIMIT: Duration = Duration::from_secs(60);
 /// A member that was ready this long is not given up by `gantry up`, however often it dies.
 const HEALTHY: Duration = Duration::from_millis(1_100);
@@ -34,8 +35,7 @@ fn a_broker_with_sync_flush_killed_under_load_loses_nothing_it_acknowledged() {
 }
 
 fn kill_under_load(flush: &str, kills: u64) {
-    let config = [("mappedFileSizeCommitLog", SEGMENT)];
-    let cluster = Cluster::start("crash", &Options { flush, config: &config, ..Options::default() });
+    let cluster = Cluster::start("crash", &Options { flush, config: SMALL_SEGMENTS, ..Options::default() });
     let (broker, addr) = (cluster.broker_member(0), cluster.broker(0));
     let (ledger, consumer) = (Ledger::default(), Consumer::new("resumer", TOPIC));
     let (stop_sending, stop_reading) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -85,9 +85,8 @@ impl Drop for StopAtEnd<'_> {
 
 #[test]
 fn committed_offsets_and_queue_ends_survive_a_kill() {
-    let config = [("mappedFileSizeCommitLog", SEGMENT)];
-    let settings = [("flushConsumerOffsetInterval", "200")];
-    let options = Options { config: &config, settings: &settings, ..Options::default() };
+    let config = [("flushConsumerOffsetInterval", "200")];
+    let options = Options { config: &config, ..Options::default() };
     let cluster = Cluster::start("offsets", &options);
     let (broker, addr) = (cluster.broker_member(0), cluster.broker(0));
     let ledger = Ledger::default();

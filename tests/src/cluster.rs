@@ -41,11 +41,7 @@ impl Cluster {
     /// # Panics
     /// When it does not; with what it printed.
     pub fn start(name: &str, options: &Options<'_>) -> Cluster {
-        let cluster = Cluster::launch(&options.manifest(name), options.small_disk);
-        if !options.settings.is_empty() {
-            cluster.members.iter().for_each(|member| cluster.set(member, options.settings));
-        }
-        cluster
+        Cluster::launch(&options.manifest(name), options.small_disk)
     }
 
     /// Starts the cluster of a manifest and waits until every member serves.
@@ -87,17 +83,6 @@ impl Cluster {
 
     fn wait_all_ready(&self) {
         self.members.iter().for_each(|member| self.wait_ready(member));
-    }
-
-    /// Restarts a member with settings that its manifest does not carry.
-    fn set(&self, member: &str, settings: &[(&str, &str)]) {
-        let role = if member.contains("-namesrv-") { "namesrv" } else { "broker" };
-        let path = self.data().join(member).join(format!("{role}.properties"));
-        let mut text = fs::read_to_string(&path).expect("every member has its properties");
-        settings.iter().for_each(|(key, value)| text.push_str(&format!("{key}={value}\n")));
-        fs::write(&path, text).expect("a file in our own folder");
-        self.kill(member);
-        self.wait_ready(member);
     }
 
     /// Returns the address of a name server.

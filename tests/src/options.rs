@@ -11,31 +11,49 @@ pub struct Options<'a> {
     pub flush: &'a str,
     /// Entries of `brokers.config`.
     pub config: &'a [(&'a str, &'a str)],
-    /// Settings of every server that no manifest carries, by their keys.
-    pub settings: &'a [(&'a str, &'a str)],
+    /// Entries of `nameServers.config`.
+    pub name_server_config: &'a [(&'a str, &'a str)],
     /// The data lies on a disk of its own with this many MiB, in memory.
     pub small_disk: Option<u32>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { name_servers: 1, groups: 1, flush: "Async", config: &[], settings: &[], small_disk: None }
+        let (config, name_server_config): (&[_], &[_]) = (&[], &[]);
+        Options { name_servers: 1, groups: 1, flush: "Async", config, name_server_config, small_disk: None }
     }
 }
 
 impl Options<'_> {
     /// Returns the manifest of a cluster of this name.
     pub fn manifest(&self, name: &str) -> String {
-        let Options { name_servers, groups, flush, config, .. } = self;
-        let config: String =
-            config.iter().map(|(key, value)| format!("      {key}: \"{value}\"\n")).collect();
-        let config = if config.is_empty() { config } else { format!("    config:\n{config}") };
+        let Options { name_servers, groups, flush, config, name_server_config, .. } = self;
+        let (config, name_server_config) = (flow_map(config), flow_map(name_server_config));
         format!(
-            "apiVersion: gantry.rs/v1alpha1\nkind: RocketMQCluster\nmetadata:\n  name: {name}\nspec:\n  \
-             version: \"{}\"\n  nameServers:\n    replicas: {name_servers}\n  brokers:\n    groups: {groups}\n    \
-             replicasPerGroup: 1\n    autoCreateTopics: true\n    replication: {{ mode: Async }}\n    \
-             flush: {{ mode: {flush} }}\n    storage: {{ size: 10Gi }}\n{config}",
-            env!("CARGO_PKG_VERSION")
+            "apiVersion: gantry.rs/v1alpha1
+kind: RocketMQCluster
+metadata:
+  name: {name}
+spec:
+  version: \"{version}\"
+  nameServers:
+    replicas: {name_servers}
+    config: {name_server_config}
+  brokers:
+    groups: {groups}
+    replicasPerGroup: 1
+    autoCreateTopics: true
+    replication: {{ mode: Async }}
+    flush: {{ mode: {flush} }}
+    storage: {{ size: 10Gi }}
+    config: {config}
+",
+            version = env!("CARGO_PKG_VERSION")
         )
     }
+}
+
+fn flow_map(entries: &[(&str, &str)]) -> String {
+    let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{key}: \"{value}\"")).collect();
+    format!("{{ {} }}", entries.join(", "))
 }

@@ -17,12 +17,12 @@ use tests::process::Process;
 const SERVED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The settings that bound memory, small, so that a test can go over each of them.
-const SETTINGS: &[(&str, &str)] =
-    &[("maxBufferedBytes", "33554432"), ("maxConnections", "2000"), ("frameTimeoutMillis", "3000")];
+const BOUNDS: [(&str, &str); 3] =
+    [("maxBufferedBytes", "33554432"), ("maxConnections", "2000"), ("frameTimeoutMillis", "3000")];
 
 fn cluster(name: &str) -> Cluster {
-    let config = [("mappedFileSizeCommitLog", "67108864")];
-    Cluster::start(name, &Options { config: &config, settings: SETTINGS, ..Options::default() })
+    let config = [&BOUNDS[..], &[("mappedFileSizeCommitLog", "67108864")]].concat();
+    Cluster::start(name, &Options { config: &config, name_server_config: &BOUNDS, ..Options::default() })
 }
 
 /// Watches the resident memory of a member.
