@@ -187,8 +187,11 @@ fn done(format: Format, what: &str, topic: &str, how: &str) -> anyhow::Result<()
 fn table<const COLUMNS: usize>(header: [&str; COLUMNS], first_number: usize) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
-    for column in table.column_iter_mut().skip(first_number) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if index >= first_number {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -33,6 +34,8 @@ pub struct Arguments {
     output: Format,
 }
 
+/// Signals that come this soon after the first one mean the same.
+const ONE_WISH: Duration = Duration::from_secs(1);
 /// How many lines wait for a standard output that stands still; further ones are dropped.
 const MOST_LINES: usize = 1_000;
 /// The status of a process that was told twice to stop.
@@ -70,7 +73,7 @@ async fn run_cluster(
         ready = cluster.ready() => ready.err(),
         () = stop.asked() => None,
     };
-    if failed.is_none() && !stop.was_asked {
+    if failed.is_none() && stop.asked_at.is_none() {
         tell(&lines, Line::ClusterReady(Summary::of(&cluster, effective, kept)));
         failed = tokio::select! {
             failed = cluster.failed() => Some(failed),
@@ -79,7 +82,7 @@ async fn run_cluster(
     }
     tokio::select! {
         () = cluster.stop() => {}
-        () = stop.asked() => {
+        () = stop.asked_again() => {
             eprintln!("gantry: told again to stop: leaving, the members end by themselves");
             std::process::exit(INTERRUPTED);
         }
@@ -106,7 +109,7 @@ fn tell(lines: &SyncSender<Line>, line: Line) {
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
-    was_asked: bool,
+    asked_at: Option<Instant>,
 }
 
 impl Stop {
@@ -114,7 +117,7 @@ impl Stop {
         Ok(Stop {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            was_asked: false,
+            asked_at: None,
         })
     }
 
@@ -123,6 +126,18 @@ impl Stop {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-        self.was_asked = true;
+        self.asked_at.get_or_insert_with(Instant::now);
+    }
+
+    /// Waits for another signal, or for the first one where the stop has another reason. Two at once are one
+    /// wish: a shell or `timeout` signals the process and then its group.
+    async fn asked_again(&mut self) {
+        loop {
+            let before = self.asked_at;
+            self.asked().await;
+            if before.is_none_or(|before| before.elapsed() >= ONE_WISH) {
+                return;
+            }
+        }
     }
 }

@@ -145,6 +145,16 @@ fn a_cluster_gets_ready_and_stops_as_asked() {
 }
 
 #[test]
+fn two_signals_at_once_are_one_wish_to_stop() {
+    let place = Place::new(&manifest(1));
+    let mut up = Up::start(place.command());
+    up.event("cluster_ready");
+    kill_process(up.pid(), Signal::INT).unwrap();
+    let (status, events) = up.stop(Signal::TERM);
+    assert_eq!((status.code(), events.len()), (Some(0), 1));
+}
+
+#[test]
 fn people_read_a_line_per_member_the_address_and_how_to_send_a_first_message() {
     let place = Place::new(&manifest(1));
     let mut process = place.command().stdout(Stdio::piped()).spawn().unwrap();
