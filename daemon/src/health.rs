@@ -122,10 +122,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(119)).await;
         assert_eq!(health.live(), Ok(()));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(
-            health.live(),
-            Err("no progress of the recovery for 120 s".to_owned())
-        );
+        assert_eq!(health.live(), Err("no progress of the recovery for 120 s".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -135,10 +132,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(9)).await;
         assert_eq!(health.live(), Ok(()));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(
-            health.live(),
-            Err("no beat of the event loop for 10 s".to_owned())
-        );
+        assert_eq!(health.live(), Err("no beat of the event loop for 10 s".to_owned()));
         health.beat();
         assert_eq!(health.live(), Ok(()));
     }

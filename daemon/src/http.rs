@@ -39,29 +39,17 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// # Errors
 /// The listener broke; the process should stop.
 pub async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> io::Result<()> {
-    let listener = BoundedListener {
-        listener,
-        permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-    };
+    let listener = BoundedListener { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
     axum::serve(listener, router(health, metrics)).await
 }
 
 fn router(health: Health, metrics: Metrics) -> Router {
     Router::new()
         .route("/startupz", get(async || answer(Ok(()))))
-        .route(
-            "/livez",
-            get(async |State(health): State<Health>| answer(health.live())),
-        )
-        .route(
-            "/readyz",
-            get(async |State(health): State<Health>| answer(health.ready())),
-        )
+        .route("/livez", get(async |State(health): State<Health>| answer(health.live())))
+        .route("/readyz", get(async |State(health): State<Health>| answer(health.ready())))
         .with_state(health)
-        .route(
-            "/metrics",
-            get(async move || ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.encode())),
-        )
+        .route("/metrics", get(async move || ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.encode())))
         .layer(axum::middleware::map_response(close_after))
 }
 
@@ -73,9 +61,7 @@ fn answer(state: Result<(), String>) -> Response {
 }
 
 async fn close_after(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
 }
 
@@ -95,14 +81,7 @@ impl axum::serve::Listener for BoundedListener {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let deadline = Box::pin(tokio::time::sleep(CONNECTION_LIMIT));
-                    return (
-                        BoundedStream {
-                            stream,
-                            deadline,
-                            _permit: permit,
-                        },
-                        peer,
-                    );
+                    return (BoundedStream { stream, deadline, _permit: permit }, peer);
                 }
                 Err(error) => {
                     tracing::debug!("accept on the http port: {error}");
@@ -203,10 +182,7 @@ mod tests {
         let (address, _) = start().await;
         let (status, text) = get(address, "/metrics").await;
         assert_eq!(status, 200);
-        assert!(
-            text.contains("# TYPE gantry_test gauge\ngantry_test 4.5\n"),
-            "{text}"
-        );
+        assert!(text.contains("# TYPE gantry_test gauge\ngantry_test 4.5\n"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
 

@@ -49,9 +49,7 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {
-            registry
-                .with(lines.with_ansi(std::io::stderr().is_terminal()))
-                .try_init()?;
+            registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()?;
         }
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
     }
@@ -63,10 +61,7 @@ fn parse_level(level: &str) -> Result<Targets, LogError> {
     if let Ok(all) = level.trim().parse::<LevelFilter>() {
         return Ok(Targets::new().with_default(all));
     }
-    level.parse().map_err(|source| LogError::Level {
-        level: level.to_owned(),
-        source,
-    })
+    level.parse().map_err(|source| LogError::Level { level: level.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -79,20 +74,13 @@ mod tests {
         assert!(filter.would_enable("store::log", &tracing::Level::DEBUG));
         assert!(filter.would_enable("broker", &tracing::Level::INFO));
         assert!(!filter.would_enable("broker", &tracing::Level::DEBUG));
-        assert!(
-            !parse_level("off")
-                .unwrap()
-                .would_enable("broker", &tracing::Level::ERROR)
-        );
+        assert!(!parse_level("off").unwrap().would_enable("broker", &tracing::Level::ERROR));
     }
 
     #[test]
     fn a_wrong_level_is_answered_with_its_value_and_the_remedy() {
         let message = parse_level("store=loud").unwrap_err().to_string();
         assert!(message.starts_with("log level `store=loud`: "), "{message}");
-        assert!(
-            message.contains("allowed is error, warn, info, debug, trace or off"),
-            "{message}"
-        );
+        assert!(message.contains("allowed is error, warn, info, debug, trace or off"), "{message}");
     }
 }

@@ -34,10 +34,7 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, SyntaxError> {
                 None => break,
             }
         }
-        pairs.push(parse_line(&logical).map_err(|problem| SyntaxError {
-            line: index + 1,
-            problem,
-        })?);
+        pairs.push(parse_line(&logical).map_err(|problem| SyntaxError { line: index + 1, problem })?);
     }
     Ok(pairs)
 }
@@ -135,10 +132,7 @@ fn unicode_escape(chars: &mut std::str::Chars<'_>) -> Result<char, &'static str>
 }
 
 fn utf16_unit(chars: &mut std::str::Chars<'_>) -> Result<u16, &'static str> {
-    let digits = chars
-        .as_str()
-        .get(..4)
-        .ok_or("\\u needs four hexadecimal digits")?;
+    let digits = chars.as_str().get(..4).ok_or("\\u needs four hexadecimal digits")?;
     let unit = u16::from_str_radix(digits, 16).map_err(|_| "\\u needs four hexadecimal digits")?;
     chars.nth(3);
     Ok(unit)

@@ -108,11 +108,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Starts reading what [`super::load`] or [`super::parse`] returned.
     pub fn new(pairs: &'a [(String, String)]) -> Self {
-        Self {
-            pairs,
-            known: BTreeSet::new(),
-            problems: Vec::new(),
-        }
+        Self { pairs, known: BTreeSet::new(), problems: Vec::new() }
     }
 
     /// Reads a text; an empty one counts as absent.
@@ -138,9 +134,7 @@ impl<'a> Reader<'a> {
 
     /// Reads `true` or `false`.
     pub fn boolean(&mut self, key: &'static str, default: bool) -> bool {
-        self.parsed(key, default, "true or false", |text| {
-            text.to_ascii_lowercase().parse().ok()
-        })
+        self.parsed(key, default, "true or false", |text| text.to_ascii_lowercase().parse().ok())
     }
 
     /// Reads a number, whole or not, within bounds.
@@ -149,9 +143,7 @@ impl<'a> Reader<'a> {
         T: FromStr + PartialOrd + Display,
     {
         let words = format!("{} to {}", allowed.start(), allowed.end());
-        self.parsed(key, default, &words, |text| {
-            text.parse().ok().filter(|value| allowed.contains(value))
-        })
+        self.parsed(key, default, &words, |text| text.parse().ok().filter(|value| allowed.contains(value)))
     }
 
     /// Reads an amount of bytes: `65536`, `64KiB`, `1GiB`.
@@ -161,9 +153,7 @@ impl<'a> Reader<'a> {
             bytes_in_words(*allowed.start()),
             bytes_in_words(*allowed.end())
         );
-        self.parsed(key, default, &words, |text| {
-            parse_bytes(text).filter(|value| allowed.contains(value))
-        })
+        self.parsed(key, default, &words, |text| parse_bytes(text).filter(|value| allowed.contains(value)))
     }
 
     /// Reads a duration that is given as a whole number of `unit`s, as are `default` and `allowed`.
@@ -175,23 +165,18 @@ impl<'a> Reader<'a> {
         allowed: RangeInclusive<u64>,
     ) -> Duration {
         let words = format!("{} to {} {}", allowed.start(), allowed.end(), unit.name());
-        unit.duration(self.parsed(key, default, &words, |text| {
-            text.parse().ok().filter(|value| allowed.contains(value))
-        }))
+        unit.duration(
+            self.parsed(key, default, &words, |text| {
+                text.parse().ok().filter(|value| allowed.contains(value))
+            }),
+        )
     }
 
     /// Reads one of several words, in any case.
     pub fn choice<T: Clone>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
-        let allowed = words
-            .iter()
-            .map(|(word, _)| *word)
-            .collect::<Vec<_>>()
-            .join(" or ");
+        let allowed = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
         self.parsed(key, default, &allowed, |text| {
-            words
-                .iter()
-                .find(|(word, _)| word.eq_ignore_ascii_case(text))
-                .map(|(_, value)| value.clone())
+            words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| value.clone())
         })
     }
 
@@ -225,17 +210,9 @@ impl<'a> Reader<'a> {
         let remedy = if given_as.starts_with(ENV_PREFIX) {
             format!("correct the environment variable {given_as}")
         } else {
-            format!(
-                "set it in the configuration file, by --set {key}=VALUE or by {}",
-                env_name(key)
-            )
+            format!("set it in the configuration file, by --set {key}=VALUE or by {}", env_name(key))
         };
-        self.problems.push(Problem {
-            key: key.to_owned(),
-            value,
-            allowed: allowed.to_owned(),
-            remedy,
-        });
+        self.problems.push(Problem { key: key.to_owned(), value, allowed: allowed.to_owned(), remedy });
     }
 
     /// Ends reading and returns the keys that nobody asked for; whether those are worth a warning or a
@@ -284,9 +261,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 }
 
 fn bytes_in_words(bytes: u64) -> String {
-    let whole = SUFFIXES
-        .iter()
-        .find(|(_, shift)| bytes != 0 && bytes.is_multiple_of(1 << shift));
+    let whole = SUFFIXES.iter().find(|(_, shift)| bytes != 0 && bytes.is_multiple_of(1 << shift));
     match whole {
         Some((suffix, shift)) => format!("{}{suffix}", bytes >> shift),
         None => bytes.to_string(),
@@ -314,10 +289,7 @@ mod tests {
     use super::*;
 
     fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
-        given
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
@@ -333,10 +305,7 @@ mod tests {
         let mut reader = Reader::new(&given);
         assert_eq!(reader.number("listenPort", 1_u16, 1..=65535), 10911);
         assert!(reader.boolean("autoCreateTopicEnable", false));
-        assert_eq!(
-            reader.choice("flushDiskType", 'a', &[("ASYNC_FLUSH", 'a'), ("SYNC_FLUSH", 's')]),
-            's'
-        );
+        assert_eq!(reader.choice("flushDiskType", 'a', &[("ASYNC_FLUSH", 'a'), ("SYNC_FLUSH", 's')]), 's');
         assert_eq!(reader.bytes("maxMessageSize", 1, 1..=u64::MAX), 4 << 20);
         assert_eq!(
             reader.duration("fileReservedTime", Unit::Hours, 72, 1..=100),
@@ -385,25 +354,13 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_reported_with_the_one_that_was_meant() {
-        let given = pairs(&[
-            ("lisenPort", "1"),
-            ("sendThreadPool", "2"),
-            ("GANTRY_SERVICE_HOST", "x"),
-        ]);
+        let given = pairs(&[("lisenPort", "1"), ("sendThreadPool", "2"), ("GANTRY_SERVICE_HOST", "x")]);
         let mut reader = Reader::new(&given);
         reader.number("listenPort", 1, 1..=2);
-        let words: Vec<String> = reader
-            .finish()
-            .unwrap()
-            .iter()
-            .map(UnknownKey::to_string)
-            .collect();
+        let words: Vec<String> = reader.finish().unwrap().iter().map(UnknownKey::to_string).collect();
         assert_eq!(
             words,
-            [
-                "unknown setting lisenPort, did you mean listenPort?",
-                "unknown setting sendThreadPool"
-            ]
+            ["unknown setting lisenPort, did you mean listenPort?", "unknown setting sendThreadPool"]
         );
     }
 }

@@ -46,10 +46,7 @@ pub fn load(
         Some(path) => read_file(path)?,
         None => Vec::new(),
     };
-    let mut variables: Vec<_> = env
-        .into_iter()
-        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
-        .collect();
+    let mut variables: Vec<_> = env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
     variables.sort();
     pairs.extend(variables);
     for flag in sets {
@@ -72,11 +69,7 @@ pub fn env_name(key: &str) -> String {
             name.push('_');
         }
         after_small = c.is_ascii_lowercase();
-        name.push(if c.is_ascii_alphanumeric() {
-            c.to_ascii_uppercase()
-        } else {
-            '_'
-        });
+        name.push(if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
     }
     name
 }
@@ -84,16 +77,11 @@ pub fn env_name(key: &str) -> String {
 /// Returns whether the name under which a setting was given means this key. Environment variables match
 /// without regard to case and underscores, so that `GANTRY_listenPort` works too.
 pub(super) fn means(given: &str, key: &str) -> bool {
-    given == key
-        || given
-            .strip_prefix(ENV_PREFIX)
-            .is_some_and(|name| folded(name).eq(folded(key)))
+    given == key || given.strip_prefix(ENV_PREFIX).is_some_and(|name| folded(name).eq(folded(key)))
 }
 
 fn folded(name: &str) -> impl Iterator<Item = u8> {
-    name.bytes()
-        .filter(u8::is_ascii_alphanumeric)
-        .map(|b| b.to_ascii_lowercase())
+    name.bytes().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase())
 }
 
 fn read_file(path: &Path) -> Result<Vec<(String, String)>, LoadError> {
@@ -113,42 +101,23 @@ mod tests {
         let env = [("GANTRY_LISTEN_PORT", "2"), ("PATH", "/bin")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         let pairs = load(Some(&file), env, &["listenPort = 3".to_owned()]);
         std::fs::remove_file(&file).unwrap();
-        let expected = [
-            ("listenPort", "1"),
-            ("GANTRY_LISTEN_PORT", "2"),
-            ("listenPort", "3"),
-        ];
-        assert_eq!(
-            pairs.unwrap(),
-            expected.map(|(k, v)| (k.to_owned(), v.to_owned()))
-        );
+        let expected = [("listenPort", "1"), ("GANTRY_LISTEN_PORT", "2"), ("listenPort", "3")];
+        assert_eq!(pairs.unwrap(), expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
     }
 
     #[test]
     fn a_missing_file_and_a_bad_flag_are_named() {
         let missing = load(Some(Path::new("/nowhere/broker.properties")), [], &[]).unwrap_err();
-        assert!(
-            missing
-                .to_string()
-                .starts_with("read configuration /nowhere/broker.properties: ")
-        );
+        assert!(missing.to_string().starts_with("read configuration /nowhere/broker.properties: "));
         let flag = load(None, [], &["listenPort".to_owned()]).unwrap_err();
-        assert_eq!(
-            flag.to_string(),
-            "--set listenPort: allowed is key=value, as in --set listenPort=9876"
-        );
+        assert_eq!(flag.to_string(), "--set listenPort: allowed is key=value, as in --set listenPort=9876");
     }
 
     #[test]
     fn a_key_has_one_environment_variable_in_any_spelling() {
         assert_eq!(env_name("listenPort"), "GANTRY_LISTEN_PORT");
         assert_eq!(env_name("brokerIP1"), "GANTRY_BROKER_IP1");
-        for given in [
-            "listenPort",
-            "GANTRY_LISTEN_PORT",
-            "GANTRY_listenPort",
-            "GANTRY_LISTENPORT",
-        ] {
+        for given in ["listenPort", "GANTRY_LISTEN_PORT", "GANTRY_listenPort", "GANTRY_LISTENPORT"] {
             assert!(means(given, "listenPort"), "{given}");
         }
         for given in ["listenport", "GANTRY_LISTEN", "LISTEN_PORT"] {

@@ -20,21 +20,11 @@ pub(super) struct Callback<F> {
 
 impl<F: Fn(Emit<'_>)> Callback<F> {
     pub(super) fn gauge(name: &'static str, help: &'static str, values: F) -> Self {
-        Self {
-            name,
-            help,
-            metric_type: MetricType::Gauge,
-            values,
-        }
+        Self { name, help, metric_type: MetricType::Gauge, values }
     }
 
     pub(super) fn counter(name: &'static str, help: &'static str, values: F) -> Self {
-        Self {
-            name,
-            help,
-            metric_type: MetricType::Counter,
-            values,
-        }
+        Self { name, help, metric_type: MetricType::Counter, values }
     }
 
     fn encode_value(&self, to: &mut MetricEncoder<'_>, value: f64) -> fmt::Result {
@@ -58,9 +48,7 @@ impl<F: Fn(Emit<'_>) + Send + Sync + 'static> Collector for Callback<F> {
         (self.values)(&mut |labels, value| {
             let one = match labels {
                 [] => self.encode_value(&mut family, value),
-                labels => family
-                    .encode_family(&labels)
-                    .and_then(|mut to| self.encode_value(&mut to, value)),
+                labels => family.encode_family(&labels).and_then(|mut to| self.encode_value(&mut to, value)),
             };
             result = result.and(one);
         });

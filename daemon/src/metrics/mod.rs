@@ -30,9 +30,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Creates a registry that already has the process's own metrics: memory, CPU, files, build.
     pub fn new() -> Self {
-        let metrics = Self {
-            registry: Arc::new(RwLock::new(Registry::default())),
-        };
+        let metrics = Self { registry: Arc::new(RwLock::new(Registry::default())) };
         metrics.collector(process::ProcessCollector);
         metrics
     }
@@ -40,9 +38,7 @@ impl Metrics {
     /// Adds a metric of the prometheus crate; keep a clone of it to change it.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
         // The crate ends every help text with a full stop of its own.
-        self.registry
-            .write()
-            .register(name, help.trim_end_matches('.'), metric);
+        self.registry.write().register(name, help.trim_end_matches('.'), metric);
     }
 
     /// Adds a gauge whose value is asked for at each scrape. The callback must be quick and must not wait.
@@ -124,19 +120,13 @@ mod tests {
     fn a_process_reports_its_own_memory_time_files_and_build() {
         let text = Metrics::new().encode();
         let value = |name: &str| -> f64 {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with(&format!("{name} ")))
-                .unwrap();
+            let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
             line.split_once(' ').unwrap().1.parse().unwrap()
         };
         assert!(value("process_resident_memory_bytes") > 1e6);
         assert!(value("process_open_fds") > 2.0);
         assert!(value("process_cpu_seconds_total") >= 0.0);
         assert!(value("process_start_time_seconds") > 1.6e9);
-        assert!(text.contains(&format!(
-            "gantry_build_info{{version=\"{}\",commit=",
-            crate::build::VERSION
-        )));
+        assert!(text.contains(&format!("gantry_build_info{{version=\"{}\",commit=", crate::build::VERSION)));
     }
 }

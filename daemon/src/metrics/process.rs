@@ -21,23 +21,13 @@ impl Collector for ProcessCollector {
     // What procfs does not tell is left out; a scrape never fails because of it.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauges = [
-            (
-                "process_resident_memory_bytes",
-                "Resident memory.",
-                resident_bytes(),
-            ),
+            ("process_resident_memory_bytes", "Resident memory.", resident_bytes()),
             ("process_open_fds", "Open file descriptors.", open_files()),
-            (
-                "process_start_time_seconds",
-                "Start of the process since the epoch.",
-                start_time(),
-            ),
+            ("process_start_time_seconds", "Start of the process since the epoch.", start_time()),
         ];
         for (name, help, value) in gauges {
             if let Some(value) = value {
-                encoder
-                    .encode_descriptor(name, help, None, MetricType::Gauge)?
-                    .encode_gauge(&value)?;
+                encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
             }
         }
         if let Some(seconds) = cpu_seconds() {
@@ -46,9 +36,7 @@ impl Collector for ProcessCollector {
             ConstCounter::new(seconds).encode(to)?;
         }
         let labels = [("version", build::VERSION), ("commit", build::COMMIT)];
-        encoder
-            .encode_descriptor("gantry_build", "The build.", None, MetricType::Info)?
-            .encode_info(&labels)
+        encoder.encode_descriptor("gantry_build", "The build.", None, MetricType::Info)?.encode_info(&labels)
     }
 }
 
@@ -78,9 +66,5 @@ fn start_time() -> Option<f64> {
 // Fields are counted from 1, as in proc(5). The second, the command's name, may hold blanks.
 fn stat_field(number: usize) -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    stat[stat.rfind(')')? + 1..]
-        .split_whitespace()
-        .nth(number - 3)?
-        .parse()
-        .ok()
+    stat[stat.rfind(')')? + 1..].split_whitespace().nth(number - 3)?.parse().ok()
 }

@@ -14,9 +14,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 
 /// Upper bounds of the latency buckets in seconds; above the last comes one without bound.
-const BOUNDS: [f64; 15] = [
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 30.0,
-];
+const BOUNDS: [f64; 15] =
+    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 30.0];
 
 /// Codes below this one find their slot without a search.
 const DIRECT: usize = 1024;
@@ -80,19 +79,14 @@ impl RequestMetrics {
         for (code, name) in requests {
             let slot = table.slots.len() as u16;
             table.slots.push(Slot::new(name));
-            match usize::try_from(code)
-                .ok()
-                .and_then(|code| table.direct.get_mut(code))
-            {
+            match usize::try_from(code).ok().and_then(|code| table.direct.get_mut(code)) {
                 Some(entry) => *entry = slot,
                 None => {
                     table.large.insert(code, slot);
                 }
             }
         }
-        Self {
-            table: Arc::new(table),
-        }
+        Self { table: Arc::new(table) }
     }
 
     /// Counts one answered request.
@@ -137,23 +131,15 @@ impl Slot {
             code => *self.refusals.lock().entry(code).or_default() += 1,
         }
         self.bytes_in.fetch_add(sample.bytes_in as u64, Ordering::Relaxed);
-        self.bytes_out
-            .fetch_add(sample.bytes_out as u64, Ordering::Relaxed);
-        self.nanos
-            .fetch_add(sample.latency.as_nanos() as u64, Ordering::Relaxed);
+        self.bytes_out.fetch_add(sample.bytes_out as u64, Ordering::Relaxed);
+        self.nanos.fetch_add(sample.latency.as_nanos() as u64, Ordering::Relaxed);
         let seconds = sample.latency.as_secs_f64();
-        let bucket = BOUNDS
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(BOUNDS.len());
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
     }
 
     fn count(&self) -> u64 {
-        self.buckets
-            .iter()
-            .map(|bucket| bucket.load(Ordering::Relaxed))
-            .sum()
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -171,27 +157,16 @@ impl Collector for RequestMetrics {
                 let name = format!("{}_{name}", table.prefix);
                 write(encoder.encode_descriptor(&name, help, None, metric_type)?)
             };
-        family("requests", "Answered requests.", MetricType::Counter, &|to| {
-            table.encode_counts(to)
+        family("requests", "Answered requests.", MetricType::Counter, &|to| table.encode_counts(to))?;
+        family("request_bytes", "Bytes of requests.", MetricType::Counter, &|to| {
+            table.encode_sums(to, |slot| &slot.bytes_in)
         })?;
-        family(
-            "request_bytes",
-            "Bytes of requests.",
-            MetricType::Counter,
-            &|to| table.encode_sums(to, |slot| &slot.bytes_in),
-        )?;
-        family(
-            "response_bytes",
-            "Bytes of answers.",
-            MetricType::Counter,
-            &|to| table.encode_sums(to, |slot| &slot.bytes_out),
-        )?;
-        family(
-            "request_duration_seconds",
-            "Time to an answer.",
-            MetricType::Histogram,
-            &|to| table.encode_latencies(to),
-        )
+        family("response_bytes", "Bytes of answers.", MetricType::Counter, &|to| {
+            table.encode_sums(to, |slot| &slot.bytes_out)
+        })?;
+        family("request_duration_seconds", "Time to an answer.", MetricType::Histogram, &|to| {
+            table.encode_latencies(to)
+        })
     }
 }
 
@@ -200,11 +175,7 @@ impl Table {
         for slot in self.used() {
             let successes = [(0, slot.successes.load(Ordering::Relaxed))];
             let refusals = slot.refusals.lock().clone();
-            for (code, count) in successes
-                .into_iter()
-                .chain(refusals)
-                .filter(|(_, count)| *count > 0)
-            {
+            for (code, count) in successes.into_iter().chain(refusals).filter(|(_, count)| *count > 0) {
                 let labels = [("request", slot.name), ("result", (self.result_name)(code))];
                 ConstCounter::new(count).encode(to.encode_family(&labels)?)?;
             }
@@ -252,33 +223,13 @@ mod tests {
         let requests = RequestMetrics::new("gantry_broker", [(310, "SEND"), (200_050, "POP")], result_name);
         let metrics = Metrics::new();
         metrics.collector(requests.clone());
-        let send = Sample {
-            request: 310,
-            bytes_in: 100,
-            bytes_out: 20,
-            ..Sample::default()
-        };
-        requests.record(Sample {
-            latency: Duration::from_micros(75),
-            ..send
-        });
-        requests.record(Sample {
-            latency: Duration::from_secs(60),
-            ..send
-        });
+        let send = Sample { request: 310, bytes_in: 100, bytes_out: 20, ..Sample::default() };
+        requests.record(Sample { latency: Duration::from_micros(75), ..send });
+        requests.record(Sample { latency: Duration::from_secs(60), ..send });
         requests.record(Sample { result: 17, ..send });
-        requests.record(Sample {
-            request: 200_050,
-            ..Sample::default()
-        });
-        requests.record(Sample {
-            request: -5,
-            ..Sample::default()
-        });
-        requests.record(Sample {
-            request: 4711,
-            ..Sample::default()
-        });
+        requests.record(Sample { request: 200_050, ..Sample::default() });
+        requests.record(Sample { request: -5, ..Sample::default() });
+        requests.record(Sample { request: 4711, ..Sample::default() });
         let text = metrics.encode();
         for line in [
             "gantry_broker_requests_total{request=\"SEND\",result=\"SUCCESS\"} 2",
