@@ -146,6 +146,8 @@ spec:
                 "brokerName=two-broker-1",
                 "brokerRole=ASYNC_MASTER",
                 "diskMaxUsedSpaceRatio=75",
+                "diskSpaceCleanForciblyRatio=85",
+                "diskSpaceWarningLevelRatio=90",
                 "fileReservedTime=72",
                 "flushDiskType=ASYNC_FLUSH",
                 "flushIntervalCommitLog=500",

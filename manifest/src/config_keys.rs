@@ -100,6 +100,8 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("defaultTopicQueueNums", Restart(Number(1, 1_024))),
     key("deleteWhen", Restart(HoursOfDay)),
     key("diskMaxUsedSpaceRatio", Field("spec.brokers.storage.diskFullPercent")),
+    key("diskSpaceCleanForciblyRatio", Field("spec.brokers.storage.diskFullPercent")),
+    key("diskSpaceWarningLevelRatio", Field("spec.brokers.storage.diskFullPercent")),
     key("enableControllerMode", Forbidden),
     key("enablePropertyFilter", Unsupported("messages are filtered by tag only")),
     key("fileReservedTime", Field("spec.brokers.storage.fileReservedTime")),

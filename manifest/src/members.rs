@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use crate::cluster::FlushMode;
 use crate::resolve::Effective;
 
-/// RocketMQ starts to clean at `diskMaxUsedSpaceRatio`, cleans by force ten percent above it, and refuses
-/// writes five above that; the manifest speaks of the point in the middle.
+/// Segments past their time go at once from this many percent below forced cleaning on.
 const CLEANING_BEFORE_FORCED: u32 = 10;
+/// Writes are refused this many percent above forced cleaning.
+const REFUSING_AFTER_FORCED: u32 = 5;
 
 /// What a member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +83,8 @@ fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) ->
             "diskMaxUsedSpaceRatio",
             brokers.disk_full_percent.saturating_sub(CLEANING_BEFORE_FORCED).to_string(),
         ),
+        ("diskSpaceCleanForciblyRatio", brokers.disk_full_percent.to_string()),
+        ("diskSpaceWarningLevelRatio", (brokers.disk_full_percent + REFUSING_AFTER_FORCED).to_string()),
         ("fileReservedTime", hours.to_string()),
         ("flushDiskType", flush_mode.to_owned()),
         ("flushIntervalCommitLog", brokers.flush_interval.as_millis().to_string()),

@@ -144,6 +144,8 @@ fn members_are_name_servers_first_then_brokers_group_by_group() {
             ("brokerRole", "ASYNC_MASTER"),
             ("deleteWhen", "04;16"),
             ("diskMaxUsedSpaceRatio", "60"),
+            ("diskSpaceCleanForciblyRatio", "70"),
+            ("diskSpaceWarningLevelRatio", "75"),
             ("fileReservedTime", "24"),
             ("flushDiskType", "SYNC_FLUSH"),
             ("flushIntervalCommitLog", "1500"),
