@@ -140,6 +140,7 @@ fn a_cluster_gets_ready_and_stops_as_asked() {
         let (status, events) = up.stop(signal);
         assert_eq!(status.code(), Some(0));
         assert_eq!(events.iter().map(|event| &event["event"]).collect::<Vec<_>>(), ["stopped", "stopped"]);
+        assert!(events.iter().all(|event| event["problem"].is_null()), "{events:?}");
         members.iter().for_each(|member| wait_until_gone(pid(member["pid"].as_u64().unwrap())));
     }
 }

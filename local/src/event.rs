@@ -18,13 +18,17 @@ pub enum Event {
         member: String,
         /// How it ended: `exit status: 1`, `signal: 9 (SIGKILL)`.
         how: String,
-        /// The last line of its log, when there is one.
+        /// The last line of its log, when there is one that may say why.
         last_words: Option<String>,
         log: PathBuf,
         restart_in: Duration,
     },
     /// A member ended because it was asked to.
-    Stopped { member: String },
+    Stopped {
+        member: String,
+        /// How it ended, when that was not a clean end.
+        problem: Option<String>,
+    },
     /// A member did not end in time and was killed.
     Killed { member: String, after: Duration },
     /// Something the user should know that stops nothing.

@@ -1,11 +1,12 @@
 //! One member: start it, wait until it is ready, start it again when it dies, stop it when asked.
 
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use manifest::Role;
+use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -36,7 +37,18 @@ pub(crate) struct Supervisor {
 /// Why a member's run ended.
 enum RunEnd {
     Stopped,
-    Died { how: String, ready_for: Option<Duration>, hopeless: bool },
+    Died(Death),
+}
+
+/// The end of a process that nobody asked for.
+struct Death {
+    how: String,
+    /// How long it had been ready; `None`: it never was.
+    ready_for: Option<Duration>,
+    /// Whether it would end in the same way again.
+    hopeless: bool,
+    /// Whether its log says why; somebody else's SIGKILL it never heard of.
+    knew: bool,
 }
 
 impl Supervisor {
@@ -48,24 +60,25 @@ impl Supervisor {
         let mut failures = Failures::default();
         let mut ran_before = false;
         loop {
-            let (how, ready_for, hopeless) = match self.run_once(ran_before).await {
+            let death = match self.run_once(ran_before).await {
                 RunEnd::Stopped => return,
-                RunEnd::Died { how, ready_for, hopeless } => (how, ready_for, hopeless),
+                RunEnd::Died(death) => death,
             };
-            ran_before |= ready_for.is_some();
-            let decision = failures.decide_restart(&self.options.restart, ready_for);
-            let log = self.placement.log_file();
-            let last_words = last_words(&log);
+            ran_before |= death.ready_for.is_some();
+            let decision = failures.decide_restart(&self.options.restart, death.ready_for);
+            let (member, how, log) = (self.name(), death.how, self.placement.log_file());
+            let last_words = if death.knew { last_words(&log) } else { None };
             match decision {
-                Decision::RestartIn(restart_in) if !hopeless => {
-                    self.tell(Event::Died { member: self.name(), how, last_words, log, restart_in });
+                Decision::RestartIn(restart_in) if !death.hopeless => {
+                    self.tell(Event::Died { member, how, last_words, log, restart_in });
                     tokio::select! {
                         () = sleep(restart_in) => {}
                         () = stopped(&mut self.stop) => return,
                     }
                 }
                 _ => {
-                    self.give_up(how, last_words, log);
+                    let failed = MemberFailed { member, how, last_words, log };
+                    self.update(|standing| standing.failed = Some(failed));
                     return;
                 }
             }
@@ -90,7 +103,7 @@ impl Supervisor {
             Ok(child) => child,
             Err(error) => {
                 let how = format!("start {}: {error}", self.options.gantry_bin.display());
-                return RunEnd::Died { how, ready_for: None, hopeless: true };
+                return RunEnd::Died(Death { how, ready_for: None, hopeless: true, knew: false });
             }
         };
         self.update(|standing| standing.pid = Some(child.pid()));
@@ -114,7 +127,7 @@ impl Supervisor {
                 child.kill();
                 let _ = child.wait().await;
                 let how = format!("not ready after {:?}: {reason}", self.options.ready_within);
-                return RunEnd::Died { how, ready_for: None, hopeless: false };
+                return RunEnd::Died(Death { how, ready_for: None, hopeless: false, knew: true });
             },
         }
         let ready_since = Instant::now();
@@ -140,19 +153,15 @@ impl Supervisor {
             Role::Broker => self.options.broker_stops_within,
         };
         child.terminate();
-        if timeout(limit, child.wait()).await.is_ok() {
-            self.tell(Event::Stopped { member: self.name() });
+        if let Ok(end) = timeout(limit, child.wait()).await {
+            let problem = end.ok().filter(|status| !status.success()).map(|status| status.to_string());
+            self.tell(Event::Stopped { member: self.name(), problem });
         } else {
             child.kill();
             let _ = child.wait().await;
             self.tell(Event::Killed { member: self.name(), after: limit });
         }
         RunEnd::Stopped
-    }
-
-    fn give_up(&self, how: String, last_words: Option<String>, log: PathBuf) {
-        let failed = MemberFailed { member: self.name(), how, last_words, log };
-        self.update(|standing| standing.failed = Some(failed));
     }
 
     fn update(&self, change: impl FnOnce(&mut Standing)) {
@@ -169,16 +178,17 @@ impl Supervisor {
 }
 
 fn died(end: std::io::Result<ExitStatus>, ready_for: Option<Duration>) -> RunEnd {
-    match end {
-        Ok(status) => RunEnd::Died {
+    RunEnd::Died(match end {
+        Ok(status) => Death {
             how: status.to_string(),
             ready_for,
             hopeless: status.code() == Some(UNUSABLE_SETTINGS) && ready_for.is_none(),
+            knew: status.signal() != Some(Signal::KILL.as_raw()),
         },
         Err(error) => {
-            RunEnd::Died { how: format!("wait for the process: {error}"), ready_for, hopeless: true }
+            Death { how: format!("wait for the process: {error}"), ready_for, hopeless: true, knew: true }
         }
-    }
+    })
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

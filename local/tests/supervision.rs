@@ -130,7 +130,7 @@ fn told(event: &Event) -> Option<String> {
         Event::Ready(ready) => Some(format!("{} ready", ready.member)),
         Event::Restarted(ready) => Some(format!("{} restarted", ready.member)),
         Event::Died { member, how, .. } => Some(format!("{member} died: {how}")),
-        Event::Stopped { member } => Some(format!("{member} stopped")),
+        Event::Stopped { member, .. } => Some(format!("{member} stopped")),
         Event::Killed { member, .. } => Some(format!("{member} killed")),
         Event::Note(_) => None,
     }
@@ -162,6 +162,17 @@ async fn name_servers_start_first_and_stop_last() {
     );
     pids.into_iter().for_each(wait_until_gone);
     assert!(stage.folder.path().join("data/dev-broker-0-0/broker.properties").exists());
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_stop_cleanly_is_told_apart() {
+    let mut stage = Stage::new("");
+    let cluster = stage.launch_ready(&effective("groups: 0, storage: { size: 1Gi }")).await;
+    cluster.stop().await;
+    // The stand-in does not know what to do about SIGTERM.
+    let problem = Some("signal: 15 (SIGTERM)".to_owned());
+    let stopped = Event::Stopped { member: "dev-namesrv-0".to_owned(), problem };
+    assert_eq!(stage.events.lock().unwrap().last(), Some(&stopped));
 }
 
 #[tokio::test]
@@ -250,7 +261,7 @@ async fn members_end_when_the_cluster_is_forgotten() {
     let pids = ["dev-namesrv-0", "dev-broker-0-0"].map(|member| cluster.pid(member).unwrap());
     drop(cluster);
     for name in ["dev-namesrv-0", "dev-broker-0-0"] {
-        stage.wait_for(|event| matches!(event, Event::Stopped { member } if member == name)).await;
+        stage.wait_for(|event| matches!(event, Event::Stopped { member, .. } if member == name)).await;
     }
     pids.into_iter().for_each(wait_until_gone);
 }

@@ -81,7 +81,9 @@ impl Line {
                 "event": "died", "member": member, "how": how, "last_words": last_words, "log": log,
                 "restart_in_ms": millis(*restart_in),
             }),
-            Line::Event(Event::Stopped { member }) => json!({ "event": "stopped", "member": member }),
+            Line::Event(Event::Stopped { member, problem }) => {
+                json!({ "event": "stopped", "member": member, "problem": problem })
+            }
             Line::Event(Event::Killed { member, after }) => {
                 json!({ "event": "killed", "member": member, "after_ms": millis(*after) })
             }
@@ -113,7 +115,10 @@ impl Line {
                     log.display()
                 )
             }
-            Line::Event(Event::Stopped { member }) => format!("{member:width$}  stopped"),
+            Line::Event(Event::Stopped { member, problem: None }) => format!("{member:width$}  stopped"),
+            Line::Event(Event::Stopped { member, problem: Some(how) }) => {
+                format!("{member:width$}  stopped    but not cleanly: {how}")
+            }
             Line::Event(Event::Killed { member, after }) => {
                 format!("{member:width$}  killed     did not stop within {after:?}")
             }
