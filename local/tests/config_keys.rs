@@ -74,3 +74,22 @@ fn the_servers_know_every_setting_of_their_members() {
         assert_eq!(unknown, [], "{}", placement.member.name);
     }
 }
+
+/// The ends of every range of the manifest are settings the broker accepts.
+#[test]
+fn the_broker_accepts_the_extremes_of_the_manifest() {
+    let text = include_str!("../../deploy/2m-async-flush.yaml");
+    for (storage, flush) in [
+        ("diskFullPercent: 50, fileReservedTime: 1h", "interval: 1ms"),
+        ("diskFullPercent: 94, fileReservedTime: 87600h", "interval: 60s"),
+    ] {
+        let text =
+            text.replace("size: 100Gi", &format!("size: 100Gi, {storage}")).replace("interval: 500ms", flush);
+        let effective = manifest::resolve(&manifest::load(&text).unwrap());
+        for placement in local::placement::place(&effective, Path::new("/data"), 0).unwrap() {
+            if placement.member.role == Role::Broker {
+                broker::Config::from_properties(&placement.properties).unwrap();
+            }
+        }
+    }
+}
