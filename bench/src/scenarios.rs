@@ -9,8 +9,9 @@ use crate::options::{Name, Options};
 /// Queues of the topic that is loaded.
 pub const QUEUES: usize = 8;
 
-/// The topic that is loaded: 13 bytes, as the sizes per message assume.
-pub const TOPIC: &str = "BenchmarkTest";
+/// The topic that is loaded: 13 bytes, as the sizes per message assume. Apache's own `BenchmarkTest` is a
+/// system topic and has queues of its own.
+pub const TOPIC: &str = "GantryBenchT8";
 
 /// One thing to measure.
 #[derive(Clone, Debug)]

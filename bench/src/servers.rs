@@ -103,10 +103,11 @@ impl Server {
     pub fn start_gantry(flush: Flush, place: &Place, command: Command) -> Result<Self> {
         let directory = place.fresh_directory("gantry")?;
         let ports = FreePorts::find()?;
-        let name_server = start_name_server(place, &directory, &ports)?;
-        let mut processes = vec![name_server];
-        processes.insert(0, start_broker(place, &directory, &ports, flush, command)?);
-        wait_until_ready(ports.broker + 3, &mut processes[0], &directory.join("broker.log"))?;
+        let mut name_server = start_name_server(place, &directory, &ports)?;
+        wait_until_ready(ports.name_server + 1, &mut name_server, &directory.join("namesrv.log"))?;
+        let mut broker = start_broker(place, &directory, &ports, flush, command)?;
+        wait_until_ready(ports.broker + 3, &mut broker, &directory.join("broker.log"))?;
+        let processes = vec![broker, name_server];
         let address = (Ipv4Addr::LOCALHOST, ports.broker).into();
         let server = Self { address, pid: processes[0].child.id(), processes, directory };
         create_topic(address)?;
@@ -229,10 +230,10 @@ fn wait_until_ready(health_port: u16, process: &mut Process, log: &Path) -> Resu
     let said = || fs::read_to_string(log).unwrap_or_default();
     while !is_ready(health_port) {
         if let Some(status) = process.child.try_wait()? {
-            bail!("the broker ended while it started, {status}:\n{}", said());
+            bail!("a server ended while it started, {status}:\n{}", said());
         }
         if Instant::now() > deadline {
-            bail!("the broker was not ready within {} s:\n{}", START_LIMIT.as_secs(), said());
+            bail!("a server was not ready within {} s:\n{}", START_LIMIT.as_secs(), said());
         }
         std::thread::sleep(LOOK_EVERY);
     }
