@@ -6,6 +6,7 @@
 //! | `produce.rs` | `gantry produce`: sends messages |
 //! | `consume.rs` | `gantry consume`: shows messages |
 //! | `topic.rs` | `gantry topic`: lists, creates, deletes, describes |
+//! | `store.rs` | `gantry store`: checks and shows a stopped broker's files |
 //! | `bench.rs` | `gantry bench`: measures a broker |
 //! | `member.rs` | hidden: one member of a local cluster |
 //! | `scan.rs` | all a topic holds at one moment, in the order in which it was stored |
@@ -27,6 +28,7 @@ mod name_server;
 mod output;
 mod produce;
 mod scan;
+mod store;
 mod topic;
 mod up;
 mod utc;
@@ -49,6 +51,8 @@ enum Command {
     Produce(produce::Arguments),
     Consume(consume::Arguments),
     Topic(topic::Arguments),
+    #[command(subcommand)]
+    Store(store::Command),
     Bench(bench::Arguments),
     #[command(hide = true)]
     Member(member::Arguments),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Produce(arguments) => produce::run(&arguments),
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Topic(arguments) => topic::run(&arguments),
+        Command::Store(command) => store::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Member(arguments) => member::run(&arguments),
     };

@@ -5,7 +5,7 @@
 //! - [`index`]: where the messages of a queue or with a key are; derived from the log, one file per sealed segment
 //! - [`recover`]: scans what no index covers and cuts the torn tail; [`retention`]: what may go (pure)
 //! - [`store`]: all of it together: open, append, read, look up, maintain, close
-//! - [`check`]: offline inspection
+//! - [`check`], [`dump`]: offline inspection
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
 
@@ -13,6 +13,7 @@ pub mod check;
 pub mod config;
 pub mod disk;
 mod dropped;
+pub mod dump;
 pub mod index;
 mod log;
 mod recover;
