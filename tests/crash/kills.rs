@@ -17,9 +17,14 @@ use crate::setting;
 
 const QUEUES: i32 = 4;
 const TOPIC: &str = "Ledger";
-/// Small segments, so that crashes also meet the change from one to the next.
-const SMALL_SEGMENTS: &[(&str, &str)] =
-    &[("mappedFileSizeCommitLog", "4194304"), ("maxMessageSize", "1048576")];
+/// Small segments, so that crashes also meet the change from one to the next, and offsets written often enough that
+/// there are some to resume from.
+const SEGMENT: u64 = 4 << 20;
+const CONFIG: &[(&str, &str)] = &[
+    ("mappedFileSizeCommitLog", "4194304"),
+    ("maxMessageSize", "1048576"),
+    ("flushConsumerOffsetInterval", "200"),
+];
 const LIMIT: Duration = Duration::from_secs(60);
 /// A member that was ready this long is not given up by `gantry up`, however often it dies.
 const HEALTHY: Duration = Duration::from_millis(1_100);
@@ -35,7 +40,7 @@ fn a_broker_with_sync_flush_killed_under_load_loses_nothing_it_acknowledged() {
 }
 
 fn kill_under_load(flush: &str, kills: u64) {
-    let cluster = Cluster::start("crash", &Options { flush, config: SMALL_SEGMENTS, ..Options::default() });
+    let cluster = Cluster::start("crash", &Options { flush, config: CONFIG, ..Options::default() });
     let (broker, addr) = (cluster.broker_member(0), cluster.broker(0));
     let (ledger, consumer) = (Ledger::default(), Consumer::new("resumer", TOPIC));
     let (stop_sending, stop_reading) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -60,7 +65,16 @@ fn kill_under_load(flush: &str, kills: u64) {
 
     let report = ledger.judge(&addr, TOPIC, QUEUES);
     assert!(report.broken.is_empty(), "seed {seed}: {report:#?}");
+    let scanned = scanned_at_starts(&cluster.log(&broker));
+    assert_eq!(scanned.len() as u64, kills + 1, "one start for each kill");
+    // The last segment, and the one before it when its index was still being written.
+    assert!(
+        scanned.iter().all(|bytes| *bytes <= 2 * SEGMENT),
+        "seed {seed}: starts scanned {scanned:?} bytes"
+    );
+    assert!(consumer.resumed() > 0, "the consumer never found a committed offset");
     assert!(report.acknowledged as u64 > kills * 100, "too little load: {} sends", report.acknowledged);
+    println!("starts scanned {scanned:?} bytes");
     println!("{flush}: {kills} kills, {} acknowledged, {} stored", report.acknowledged, report.stored);
 }
 
@@ -75,6 +89,13 @@ fn kill_in_the_middle(cluster: &Cluster, broker: &str, ledger: &Ledger, random: 
     cluster.wait_ready(broker);
 }
 
+/// Returns how many bytes of the log each start of a broker had to scan.
+fn scanned_at_starts(log: &str) -> Vec<u64> {
+    let starts = log.lines().filter(|line| line.contains("store opened"));
+    let number = |line: &str| line.split_once("\"scanned\":")?.1.split(',').next()?.parse().ok();
+    starts.map(|line| number(line).unwrap_or_else(|| panic!("no number of scanned bytes: {line}"))).collect()
+}
+
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
@@ -85,9 +106,7 @@ impl Drop for StopAtEnd<'_> {
 
 #[test]
 fn committed_offsets_and_queue_ends_survive_a_kill() {
-    let config = [("flushConsumerOffsetInterval", "200")];
-    let options = Options { config: &config, ..Options::default() };
-    let cluster = Cluster::start("offsets", &options);
+    let cluster = Cluster::start("offsets", &Options { config: CONFIG, ..Options::default() });
     let (broker, addr) = (cluster.broker_member(0), cluster.broker(0));
     let ledger = Ledger::default();
     let mut talk = Talk::connect(&addr).expect("the broker serves");
