@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::metrics::RequestMetrics;
 use protocol::bodies::topic_config::TopicConfig;
+use protocol::frame::Prepared;
 use store::Store;
 use tokio::sync::Notify;
 
@@ -43,6 +44,8 @@ pub struct Broker {
     pub address: SocketAddr,
     /// Entries added to the properties of every message.
     pub more_properties: String,
+    /// Fields that every answer to a send has.
+    pub send_reply: Prepared,
     /// Counters of requests.
     pub requests: RequestMetrics,
     /// Notified when the name servers must hear of a change.
@@ -68,6 +71,7 @@ impl Broker {
             locks: QueueLocks::default(),
             waiting: Waiting::new(config.max_parked_pulls),
             more_properties: format!("{}\u{1}{}\u{2}", protocol::properties::names::CLUSTER, config.cluster),
+            send_reply: Prepared::new(&[("MSG_REGION", &config.region), ("TRACE_ON", "true")]),
             store,
             address,
             requests,

@@ -206,10 +206,22 @@ impl ExtWriter<'_> {
             self.json_key(key);
             json_str(self.out, value);
         } else {
-            self.binary_key(key);
-            self.out.extend_from_slice(&(value.len() as u32).to_be_bytes());
-            self.out.extend_from_slice(value.as_bytes());
+            self.binary_entry(key, value.as_bytes());
         }
+    }
+
+    /// Writes fields that [`Prepared`] has put together.
+    pub fn prepared(&mut self, fields: &Prepared) {
+        if fields.json.is_empty() {
+            return;
+        }
+        if self.json {
+            self.out.extend_from_slice(if self.first { b",\"extFields\":{" } else { b"," });
+            self.out.extend_from_slice(&fields.json);
+        } else {
+            self.out.extend_from_slice(&fields.binary);
+        }
+        self.first = false;
     }
 
     /// Writes a number field.
@@ -222,9 +234,7 @@ impl ExtWriter<'_> {
             self.out.extend_from_slice(text);
             self.out.push(b'"');
         } else {
-            self.binary_key(key);
-            self.out.extend_from_slice(&(text.len() as u32).to_be_bytes());
-            self.out.extend_from_slice(text);
+            self.binary_entry(key, text);
         }
     }
 
@@ -233,10 +243,13 @@ impl ExtWriter<'_> {
         self.text(key, if value { "true" } else { "false" });
     }
 
-    fn binary_key(&mut self, key: &str) {
+    fn binary_entry(&mut self, key: &str, value: &[u8]) {
         self.first = false;
+        self.out.reserve(6 + key.len() + value.len());
         self.out.extend_from_slice(&(key.len() as u16).to_be_bytes());
         self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+        self.out.extend_from_slice(value);
     }
 
     fn json_key(&mut self, key: &str) {
@@ -244,6 +257,30 @@ impl ExtWriter<'_> {
         self.first = false;
         json_str(self.out, key);
         self.out.push(b':');
+    }
+}
+
+/// Fields that are the same in every answer, in both encodings.
+#[derive(Debug, Default, Clone)]
+pub struct Prepared {
+    json: Vec<u8>,
+    binary: Vec<u8>,
+}
+
+impl Prepared {
+    /// Puts fields together.
+    pub fn new(fields: &[(&str, &str)]) -> Prepared {
+        let mut p = Prepared::default();
+        for (key, value) in fields {
+            if !p.json.is_empty() {
+                p.json.push(b',');
+            }
+            json_str(&mut p.json, key);
+            p.json.push(b':');
+            json_str(&mut p.json, value);
+            ExtWriter { out: &mut p.binary, json: false, first: true }.text(key, value);
+        }
+        p
     }
 }
 
@@ -358,6 +395,25 @@ mod tests {
         ];
         for (bytes, what) in cases {
             assert!(matches!(decode(bytes), Decoded::Malformed(_)), "{what}");
+        }
+    }
+
+    #[test]
+    fn prepared_fields_are_written_like_others() {
+        struct Mixed(Prepared);
+        impl EncodeExt for Mixed {
+            fn encode(&self, w: &mut ExtWriter<'_>) {
+                w.prepared(&self.0);
+                w.int("n", 5);
+                w.prepared(&self.0);
+            }
+        }
+        for s in [Serialization::Json, Serialization::Binary] {
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            let head = CommandHead::request(s, 1, 1);
+            encode(&mut a, &head, &Mixed(Prepared::new(&[("x", "\""), ("y", "2")])), b"");
+            encode(&mut b, &head, &Fields(&[("x", "\""), ("y", "2"), ("n", "5"), ("x", "\""), ("y", "2")]), b"");
+            assert_eq!(a, b);
         }
     }
 

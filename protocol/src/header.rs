@@ -70,28 +70,92 @@ pub enum ExtFields<'a> {
     None,
     /// The text of a JSON object, known to be well formed.
     Json(&'a str),
-    /// The entries of a binary header, known to be well formed.
+    /// The entries of a binary header; their lengths are known to be right.
     Binary(&'a [u8]),
 }
 
+/// The value of a field, as far as it has been looked at.
+pub enum FieldValue<'a> {
+    /// Text of a JSON header.
+    Text(Cow<'a, str>),
+    /// Bytes of a binary header, not yet known to be text.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> FieldValue<'a> {
+    /// Returns the text; `None` if it is not UTF-8.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            FieldValue::Text(text) => Some(text),
+            FieldValue::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        }
+    }
+
+    /// Returns the bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            FieldValue::Text(text) => text.as_bytes(),
+            FieldValue::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Returns the number it states in decimal digits; `None` if it does not, or if that is too large.
+    pub fn int(&self) -> Option<i64> {
+        let bytes = self.bytes();
+        let (negative, digits) = match bytes {
+            [b'-', digits @ ..] => (true, digits),
+            [b'+', digits @ ..] => (false, digits),
+            digits => (false, digits),
+        };
+        if digits.is_empty() {
+            return None;
+        }
+        let mut number = 0i64;
+        for digit in digits {
+            let digit = digit.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            // Below zero, because the smallest number has no counterpart above.
+            number = number.checked_mul(10)?.checked_sub(digit as i64)?;
+        }
+        if negative { Some(number) } else { number.checked_neg() }
+    }
+
+    /// Says whether it is `true`, in any case of letters, as in Java.
+    pub fn is_true(&self) -> bool {
+        self.bytes().eq_ignore_ascii_case(b"true")
+    }
+}
+
 impl<'a> ExtFields<'a> {
-    /// Calls `each` for every field in the order of the wire. Values that JSON writes as numbers or booleans arrive
-    /// as their text; nulls are passed over, as Java never writes them.
-    pub fn visit(&self, mut each: impl FnMut(&str, Cow<'a, str>)) {
+    /// Calls `each` for every field in the order of the wire, names as bytes. Values that JSON writes as numbers or
+    /// booleans arrive as their text; nulls are passed over, as Java never writes them.
+    pub fn visit_raw(&self, mut each: impl FnMut(&[u8], FieldValue<'a>)) {
         match *self {
             ExtFields::None => {}
             ExtFields::Json(text) => {
                 let mut de = serde_json::Deserializer::from_str(text);
+                let mut each = |key: &str, value| each(key.as_bytes(), FieldValue::Text(value));
                 // Checked when the header was decoded, so it cannot fail here.
                 let _ = ExtSeed(&mut each).deserialize(&mut de);
             }
             ExtFields::Binary(mut bytes) => {
                 while let Some((key, value, rest)) = binary_entry(bytes) {
-                    each(key, Cow::Borrowed(value));
+                    each(key, FieldValue::Bytes(value));
                     bytes = rest;
                 }
             }
         }
+    }
+
+    /// Calls `each` for every field that is text.
+    pub fn visit(&self, mut each: impl FnMut(&str, Cow<'a, str>)) {
+        self.visit_raw(|key, value| {
+            if let (Ok(key), Some(value)) = (std::str::from_utf8(key), value.text()) {
+                each(key, value);
+            }
+        });
     }
 
     /// Returns one field by name. For rare requests; typed headers read all fields in one pass.
@@ -236,13 +300,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Splits one entry off a block that [`check_binary_entries`] has accepted; `None` at its end.
-fn binary_entry(bytes: &[u8]) -> Option<(&str, &str, &[u8])> {
+/// Splits one entry off a block; `None` at its end, or where a length points outside.
+fn binary_entry(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (key_len, rest) = bytes.split_first_chunk::<2>()?;
     let (key, rest) = rest.split_at_checked(i16::from_be_bytes(*key_len).try_into().ok()?)?;
     let (value_len, rest) = rest.split_first_chunk::<4>()?;
     let (value, rest) = rest.split_at_checked(i32::from_be_bytes(*value_len).try_into().ok()?)?;
-    Some((std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?, rest))
+    Some((key, value, rest))
 }
 
 fn check_binary_entries(mut bytes: &[u8]) -> Result<(), HeaderDecodeError> {
@@ -400,6 +464,25 @@ mod tests {
         for text in [&b"[]"[..], b"{\"code\":\"x\"}", b"{\"extFields\":[1]}", b"{\"code\":1", b"", b"{\"opaque\":1e99}"] {
             assert!(decode(Serialization::Json, text).is_err(), "{}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn numbers_are_read_within_their_limits() {
+        let int = |text: &str| FieldValue::Bytes(text.as_bytes()).int();
+        for n in [0, 7, -1, i64::MAX, i64::MIN] {
+            assert_eq!(int(&n.to_string()), Some(n));
+        }
+        assert_eq!(int("+5"), Some(5));
+        for bad in ["", "-", "1a", " 1", "9223372036854775808", "-9223372036854775809", "1.0"] {
+            assert_eq!(int(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_no_text_is_as_good_as_absent() {
+        let header: &[u8] = &[0, 11, 0, 1, 223, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, b'a', 0, 0, 0, 1, 0xff];
+        let h = decode(Serialization::Binary, header).unwrap();
+        assert_eq!(h.ext.get("a"), None);
     }
 
     #[test]

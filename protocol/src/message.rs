@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::properties::ENTRY_END;
+
 /// Magic of a record with a one-byte topic length.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
 /// Magic of a record with a two-byte topic length.
@@ -59,7 +61,7 @@ pub struct NewRecord<'a> {
 
 impl NewRecord<'_> {
     fn separator(&self) -> bool {
-        !self.more_properties.is_empty() && !self.properties.is_empty() && !self.properties.ends_with('\u{2}')
+        !self.more_properties.is_empty() && !self.properties.is_empty() && self.properties.as_bytes().last() != Some(&ENTRY_END)
     }
 
     /// Returns the bytes of properties the record will carry.
@@ -69,41 +71,64 @@ impl NewRecord<'_> {
 
     /// Appends the record to `out`; the fields of [`assign`] are zero. The caller has checked the limits of P§4.2.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let start = out.len();
         let long_topic = self.topic.len() > MAX_TOPIC_V1;
+        let properties_len = self.properties_len();
         let sys_flag = (self.sys_flag & !(SYS_BORN_V6 | SYS_STORE_V6))
             | if self.born_host.is_ipv6() { SYS_BORN_V6 } else { 0 }
             | if self.store_host.is_ipv6() { SYS_STORE_V6 } else { 0 };
-        out.reserve(160 + self.body.len() + self.topic.len() + self.properties_len());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&(if long_topic { MAGIC_V2 } else { MAGIC_V1 }).to_be_bytes());
-        out.extend_from_slice(&body_crc(self.body).to_be_bytes());
-        out.extend_from_slice(&self.queue_id.to_be_bytes());
-        out.extend_from_slice(&self.flag.to_be_bytes());
-        out.extend_from_slice(&[0; 16]);
-        out.extend_from_slice(&sys_flag.to_be_bytes());
-        out.extend_from_slice(&self.born_timestamp.to_be_bytes());
-        put_host(out, self.born_host);
-        out.extend_from_slice(&[0; 8]);
-        put_host(out, self.store_host);
-        out.extend_from_slice(&self.reconsume_times.to_be_bytes());
-        out.extend_from_slice(&self.prepared_transaction_offset.to_be_bytes());
-        out.extend_from_slice(&(self.body.len() as u32).to_be_bytes());
+        // The fixed part is put together on the stack: one copy into the buffer instead of sixteen.
+        let mut head = Head { bytes: [0; LONGEST_HEAD], len: 4 };
+        head.put((if long_topic { MAGIC_V2 } else { MAGIC_V1 }).to_be_bytes());
+        head.put(body_crc(self.body).to_be_bytes());
+        head.put(self.queue_id.to_be_bytes());
+        head.put(self.flag.to_be_bytes());
+        head.put([0; 16]);
+        head.put(sys_flag.to_be_bytes());
+        head.put(self.born_timestamp.to_be_bytes());
+        head.put_host(self.born_host);
+        head.put([0; 8]);
+        head.put_host(self.store_host);
+        head.put(self.reconsume_times.to_be_bytes());
+        head.put(self.prepared_transaction_offset.to_be_bytes());
+        head.put((self.body.len() as u32).to_be_bytes());
+        let topic_len = if long_topic { 2 } else { 1 };
+        let total = head.len + self.body.len() + topic_len + self.topic.len() + 2 + properties_len;
+        head.bytes[..4].copy_from_slice(&(total as u32).to_be_bytes());
+        out.reserve(total);
+        out.extend_from_slice(&head.bytes[..head.len]);
         out.extend_from_slice(self.body);
-        if long_topic {
-            out.extend_from_slice(&(self.topic.len() as u16).to_be_bytes());
-        } else {
-            out.push(self.topic.len() as u8);
-        }
+        out.extend_from_slice(&(self.topic.len() as u16).to_be_bytes()[2 - topic_len..]);
         out.extend_from_slice(self.topic.as_bytes());
-        out.extend_from_slice(&(self.properties_len() as u16).to_be_bytes());
+        out.extend_from_slice(&(properties_len as u16).to_be_bytes());
         out.extend_from_slice(self.properties.as_bytes());
         if self.separator() {
-            out.push(2);
+            out.push(ENTRY_END);
         }
         out.extend_from_slice(self.more_properties.as_bytes());
-        let total = (out.len() - start) as u32;
-        out[start..start + 4].copy_from_slice(&total.to_be_bytes());
+    }
+}
+
+/// Bytes before the body when both addresses are IPv6.
+const LONGEST_HEAD: usize = 88 + 24;
+
+/// The fixed part of a record.
+struct Head {
+    bytes: [u8; LONGEST_HEAD],
+    len: usize,
+}
+
+impl Head {
+    fn put<const N: usize>(&mut self, field: [u8; N]) {
+        self.bytes[self.len..self.len + N].copy_from_slice(&field);
+        self.len += N;
+    }
+
+    fn put_host(&mut self, host: SocketAddr) {
+        match host.ip() {
+            IpAddr::V4(ip) => self.put(ip.octets()),
+            IpAddr::V6(ip) => self.put(ip.octets()),
+        }
+        self.put((host.port() as u32).to_be_bytes());
     }
 }
 
@@ -134,14 +159,6 @@ pub fn store_timestamp(prefix: &[u8]) -> Option<i64> {
 /// CRC-32 of a body with the sign bit cleared (P§4.5).
 pub fn body_crc(body: &[u8]) -> u32 {
     crc32fast::hash(body) & 0x7FFF_FFFF
-}
-
-fn put_host(out: &mut Vec<u8>, host: SocketAddr) {
-    match host.ip() {
-        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-    }
-    out.extend_from_slice(&(host.port() as u32).to_be_bytes());
 }
 
 fn int_at(bytes: &[u8], at: usize) -> u32 {
@@ -318,20 +335,30 @@ pub fn offset_msg_id(store_host: SocketAddr, physical_offset: i64) -> String {
 
 /// Appends [`offset_msg_id`] to a string.
 pub fn push_offset_msg_id(out: &mut String, store_host: SocketAddr, physical_offset: i64) {
-    match store_host.ip() {
-        IpAddr::V4(ip) => push_hex(out, &ip.octets()),
-        IpAddr::V6(ip) => push_hex(out, &ip.octets()),
-    }
-    push_hex(out, &(store_host.port() as u32).to_be_bytes());
-    push_hex(out, &physical_offset.to_be_bytes());
+    let mut bytes = [0; 28];
+    let ip = match store_host.ip() {
+        IpAddr::V4(ip) => {
+            bytes[..4].copy_from_slice(&ip.octets());
+            4
+        }
+        IpAddr::V6(ip) => {
+            bytes[..16].copy_from_slice(&ip.octets());
+            16
+        }
+    };
+    bytes[ip..ip + 4].copy_from_slice(&(store_host.port() as u32).to_be_bytes());
+    bytes[ip + 4..ip + 12].copy_from_slice(&physical_offset.to_be_bytes());
+    push_hex(out, &bytes[..ip + 12]);
 }
 
 fn push_hex(out: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for b in bytes {
-        out.push(DIGITS[(b >> 4) as usize] as char);
-        out.push(DIGITS[(b & 15) as usize] as char);
+    let mut text = [0; 56];
+    for (pair, b) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[(b >> 4) as usize];
+        pair[1] = DIGITS[(b & 15) as usize];
     }
+    out.push_str(std::str::from_utf8(&text[..bytes.len() * 2]).unwrap_or_default());
 }
 
 /// One message inside the body of a batch send (P§4.6).

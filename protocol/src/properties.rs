@@ -70,21 +70,38 @@ pub struct Reserved<'p> {
 /// Finds the reserved properties in one pass.
 pub fn reserved(properties: &str) -> Reserved<'_> {
     let mut r = Reserved::default();
-    for (name, value) in entries(properties) {
-        match name {
-            names::TAGS => r.tags = Some(value),
-            names::KEYS => r.keys = Some(value),
-            names::UNIQ_KEY => r.uniq_key = Some(value),
-            names::WAIT => r.no_wait = value == "false",
-            names::DELAY | names::TIMER_DELAY_MS | names::TIMER_DELAY_SEC | names::TIMER_DELIVER_MS => {
-                r.delay = Some(value)
+    let bytes = properties.as_bytes();
+    let (mut begin, mut name_end) = (0, None);
+    for at in 0..=bytes.len() {
+        match bytes.get(at) {
+            Some(&NAME_VALUE) if name_end.is_none() => name_end = Some(at),
+            None | Some(&ENTRY_END) => {
+                if let Some(end) = name_end.take().filter(|end| *end > begin) {
+                    // Separators are ASCII, so these are whole characters.
+                    r.set(&bytes[begin..end], properties.get(end + 1..at).unwrap_or(""));
+                }
+                begin = at + 1;
             }
-            names::TRANSACTION_PREPARED => r.transaction = value == "true",
-            names::CLUSTER => r.cluster = true,
-            _ => {}
+            Some(_) => {}
         }
     }
     r
+}
+
+impl<'p> Reserved<'p> {
+    fn set(&mut self, name: &[u8], value: &'p str) {
+        // Most names are the user's; their first letter tells most of them apart.
+        match name {
+            b"TAGS" => self.tags = Some(value),
+            b"KEYS" => self.keys = Some(value),
+            b"UNIQ_KEY" => self.uniq_key = Some(value),
+            b"WAIT" => self.no_wait = value == "false",
+            b"DELAY" | b"TIMER_DELAY_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELIVER_MS" => self.delay = Some(value),
+            b"TRAN_MSG" => self.transaction = value == "true",
+            b"CLUSTER" => self.cluster = true,
+            _ => {}
+        }
+    }
 }
 
 /// Appends one entry; adds the separator that the string before it may lack.
@@ -141,6 +158,16 @@ mod tests {
         assert_eq!(all, [("KEYS", "a b"), ("TAGS", ""), ("x", "1\u{1}2")]);
         assert_eq!(get(p, "x"), Some("1\u{1}2"));
         assert_eq!(get(p, "y"), None);
+    }
+
+    #[test]
+    fn reserved_names_are_found_wherever_they_stand() {
+        let p = "x\u{1}1\u{2}TAGS\u{1}t\u{2}\u{1}y\u{2}UNIQ_KEY\u{1}u\u{1}v\u{2}WAIT\u{1}false\u{2}KEYS\u{1}k";
+        let r = reserved(p);
+        assert_eq!((r.tags, r.uniq_key, r.keys, r.no_wait), (Some("t"), Some("u\u{1}v"), Some("k"), true));
+        assert_eq!(reserved(""), Reserved::default());
+        assert_eq!(reserved("TAGS"), Reserved::default());
+        assert_eq!(reserved("DELAY\u{1}3").delay, Some("3"));
     }
 
     #[test]

@@ -339,8 +339,7 @@ impl EncodeExt for SendReply<'_> {
             }
             message::push_offset_msg_id(&mut ids, self.broker.address, s.physical as i64);
         }
-        w.text("MSG_REGION", &self.broker.config.region);
-        w.text("TRACE_ON", "true");
+        w.prepared(&self.broker.send_reply);
         w.text("msgId", &ids);
         w.int("queueId", self.send.queue_id as i64);
         w.int("queueOffset", self.stored.first().map_or(0, |s| s.queue_offset as i64));

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::frame::ExtWriter;
-use crate::header::ExtFields;
+use crate::header::{ExtFields, FieldValue};
 
 mod admin;
 mod clients;
@@ -65,7 +65,7 @@ impl EncodeExt for Fields<'_> {
 
 /// A value that a custom field can have.
 trait Field<'a>: Sized {
-    fn parse(text: Cow<'a, str>) -> Option<Self>;
+    fn parse(value: FieldValue<'a>) -> Option<Self>;
     fn write(&self, key: &str, w: &mut ExtWriter<'_>);
     /// What an absent field means; `None` if it must be there.
     fn absent() -> Option<Self> {
@@ -74,8 +74,8 @@ trait Field<'a>: Sized {
 }
 
 impl<'a> Field<'a> for Cow<'a, str> {
-    fn parse(text: Cow<'a, str>) -> Option<Self> {
-        Some(text)
+    fn parse(value: FieldValue<'a>) -> Option<Self> {
+        value.text()
     }
     fn write(&self, key: &str, w: &mut ExtWriter<'_>) {
         w.text(key, self);
@@ -83,8 +83,8 @@ impl<'a> Field<'a> for Cow<'a, str> {
 }
 
 impl<'a> Field<'a> for String {
-    fn parse(text: Cow<'a, str>) -> Option<Self> {
-        Some(text.into_owned())
+    fn parse(value: FieldValue<'a>) -> Option<Self> {
+        value.text().map(Cow::into_owned)
     }
     fn write(&self, key: &str, w: &mut ExtWriter<'_>) {
         w.text(key, self);
@@ -92,8 +92,8 @@ impl<'a> Field<'a> for String {
 }
 
 impl<'a> Field<'a> for i32 {
-    fn parse(text: Cow<'a, str>) -> Option<Self> {
-        text.parse().ok()
+    fn parse(value: FieldValue<'a>) -> Option<Self> {
+        value.int()?.try_into().ok()
     }
     fn write(&self, key: &str, w: &mut ExtWriter<'_>) {
         w.int(key, *self as i64);
@@ -101,8 +101,8 @@ impl<'a> Field<'a> for i32 {
 }
 
 impl<'a> Field<'a> for i64 {
-    fn parse(text: Cow<'a, str>) -> Option<Self> {
-        text.parse().ok()
+    fn parse(value: FieldValue<'a>) -> Option<Self> {
+        value.int()
     }
     fn write(&self, key: &str, w: &mut ExtWriter<'_>) {
         w.int(key, *self);
@@ -110,8 +110,8 @@ impl<'a> Field<'a> for i64 {
 }
 
 impl<'a> Field<'a> for bool {
-    fn parse(text: Cow<'a, str>) -> Option<Self> {
-        Some(text.eq_ignore_ascii_case("true"))
+    fn parse(value: FieldValue<'a>) -> Option<Self> {
+        Some(value.is_true())
     }
     fn write(&self, key: &str, w: &mut ExtWriter<'_>) {
         w.bool(key, *self);
@@ -119,8 +119,8 @@ impl<'a> Field<'a> for bool {
 }
 
 impl<'a, T: Field<'a>> Field<'a> for Option<T> {
-    fn parse(text: Cow<'a, str>) -> Option<Self> {
-        Some(T::parse(text))
+    fn parse(value: FieldValue<'a>) -> Option<Self> {
+        Some(T::parse(value))
     }
     fn write(&self, key: &str, w: &mut ExtWriter<'_>) {
         if let Some(value) = self {
@@ -145,8 +145,8 @@ macro_rules! headers {
         impl<'a> $crate::requests::DecodeExt<'a> for $name $(<$lt>)? {
             fn decode(ext: &$crate::header::ExtFields<'a>) -> Result<Self, $crate::requests::MissingField> {
                 $(let mut $field: Option<$ty> = None;)*
-                ext.visit(|key, value| match key {
-                    $($key => $field = <$ty as $crate::requests::Field<'a>>::parse(value),)*
+                ext.visit_raw(|key, value| match key {
+                    $(k if k == $key.as_bytes() => $field = <$ty as $crate::requests::Field<'a>>::parse(value),)*
                     _ => { let _ = value; }
                 });
                 Ok($name { $(

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{DecodeExt, EncodeExt, MissingField, headers};
 use crate::codes::RequestCode;
 use crate::frame::ExtWriter;
-use crate::header::ExtFields;
+use crate::header::{ExtFields, FieldValue};
 
 /// A send, whichever spelling of the keys it came in.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +43,7 @@ impl<'a> SendMessage<'a> {
     /// either spelling into either code, so both are accepted.
     pub fn decode(code: RequestCode, ext: &ExtFields<'a>) -> Result<Self, MissingField> {
         let mut s = Slots::default();
-        ext.visit(|key, value| s.set(key, value));
+        ext.visit_raw(|key, value| s.set(key, value));
         let batch = s.batch || code == RequestCode::SEND_BATCH_MESSAGE;
         Ok(SendMessage {
             producer_group: s.producer_group.ok_or(MissingField("producerGroup"))?,
@@ -102,24 +102,49 @@ struct Slots<'a> {
 }
 
 impl<'a> Slots<'a> {
-    fn set(&mut self, key: &str, value: Cow<'a, str>) {
-        match key {
-            "a" | "producerGroup" => self.producer_group = Some(value),
-            "b" | "topic" => self.topic = Some(value),
-            "c" | "defaultTopic" => self.default_topic = Some(value),
-            "d" | "defaultTopicQueueNums" => self.default_topic_queue_nums = value.parse().ok(),
-            "e" | "queueId" => self.queue_id = value.parse().ok(),
-            "f" | "sysFlag" => self.sys_flag = value.parse().ok(),
-            "g" | "bornTimestamp" => self.born_timestamp = value.parse().ok(),
-            "h" | "flag" => self.flag = value.parse().ok(),
-            "i" | "properties" => self.properties = Some(value),
-            "j" | "reconsumeTimes" => self.reconsume_times = value.parse().unwrap_or(0),
-            "k" | "unitMode" => self.unit_mode = value == "true",
-            "l" | "maxReconsumeTimes" => self.max_reconsume_times = value.parse().ok(),
-            "m" | "batch" => self.batch = value == "true",
+    fn set(&mut self, key: &[u8], value: FieldValue<'a>) {
+        let letter = match key {
+            [letter] => *letter,
+            name => letter_of(name),
+        };
+        let int = |value: &FieldValue<'a>| value.int().and_then(|n| i32::try_from(n).ok());
+        match letter {
+            b'a' => self.producer_group = value.text(),
+            b'b' => self.topic = value.text(),
+            b'c' => self.default_topic = value.text(),
+            b'd' => self.default_topic_queue_nums = int(&value),
+            b'e' => self.queue_id = int(&value),
+            b'f' => self.sys_flag = int(&value),
+            b'g' => self.born_timestamp = value.int(),
+            b'h' => self.flag = int(&value),
+            b'i' => self.properties = value.text(),
+            b'j' => self.reconsume_times = int(&value).unwrap_or(0),
+            b'k' => self.unit_mode = value.is_true(),
+            b'l' => self.max_reconsume_times = int(&value),
+            b'm' => self.batch = value.is_true(),
             _ => {}
         }
     }
+}
+
+/// Returns the V2 letter of a V1 name; 0 for a name that is not a field of a send.
+fn letter_of(name: &[u8]) -> u8 {
+    const NAMES: [&[u8]; 13] = [
+        b"producerGroup",
+        b"topic",
+        b"defaultTopic",
+        b"defaultTopicQueueNums",
+        b"queueId",
+        b"sysFlag",
+        b"bornTimestamp",
+        b"flag",
+        b"properties",
+        b"reconsumeTimes",
+        b"unitMode",
+        b"maxReconsumeTimes",
+        b"batch",
+    ];
+    NAMES.iter().position(|n| *n == name).map_or(0, |i| b'a' + i as u8)
 }
 
 headers! {
@@ -162,5 +187,54 @@ impl<'a> SendMessageReply<'a> {
     /// Reads the answer to a send, as a client does.
     pub fn read(ext: &ExtFields<'a>) -> Result<Self, MissingField> {
         <Self as DecodeExt>::decode(ext)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{self, CommandHead, Decoded};
+    use crate::header::Serialization;
+    use crate::requests::Fields;
+
+    const V1: [(&str, &str); 13] = [
+        ("producerGroup", "P"),
+        ("topic", "T"),
+        ("defaultTopic", "TBW102"),
+        ("defaultTopicQueueNums", "4"),
+        ("queueId", "-1"),
+        ("sysFlag", "1"),
+        ("bornTimestamp", "1700000000000"),
+        ("flag", "-7"),
+        ("properties", "a\u{1}b\u{2}"),
+        ("reconsumeTimes", "2"),
+        ("unitMode", "true"),
+        ("maxReconsumeTimes", "16"),
+        ("batch", "false"),
+    ];
+
+    #[test]
+    fn both_spellings_in_both_encodings_are_one_send() {
+        let letters: Vec<String> = ('a'..='m').map(String::from).collect();
+        let v2: Vec<(&str, &str)> = letters.iter().zip(V1).map(|(k, (_, v))| (k.as_str(), v)).collect();
+        let mut all = Vec::new();
+        for fields in [&V1[..], &v2] {
+            for s in [Serialization::Json, Serialization::Binary] {
+                let mut bytes = Vec::new();
+                frame::encode(&mut bytes, &CommandHead::request(s, 310, 1), &Fields(fields), b"");
+                let Decoded::Frame(f, _) = frame::decode(&bytes) else { panic!() };
+                let send = SendMessage::decode(RequestCode(310), &f.header.ext).unwrap();
+                all.push(format!("{send:?}"));
+            }
+        }
+        assert!(all[0].contains("born_timestamp: 1700000000000, flag: -7"), "{}", all[0]);
+        assert!(all.iter().all(|s| *s == all[0]), "{all:#?}");
+    }
+
+    #[test]
+    fn a_missing_field_is_named_as_java_names_it() {
+        let ext = ExtFields::Json("{\"a\":\"P\"}");
+        let error = SendMessage::decode(RequestCode(310), &ext).unwrap_err();
+        assert_eq!(error.to_string(), "the custom field <topic> is null");
     }
 }

@@ -54,7 +54,7 @@ impl ActiveKeys {
 
     pub fn sorted(&self) -> Vec<KeyEntry> {
         let mut all: Vec<_> = self.0.read().iter().flatten().copied().collect();
-        all.sort_unstable();
+        all.sort_unstable_by_key(|k| (k.hash as u64) << 32 | k.relative as u64);
         all
     }
 
