@@ -17,6 +17,9 @@ use crate::servers::{Place, Server};
 const SENDS: u64 = 20_000;
 const WINDOW: usize = 64;
 
+/// Where the profile of the longer load is left, in the folder of the servers' files.
+pub const PROFILE: &str = "callgrind.out";
+
 /// What was counted, for 1 KiB sends with 64 in flight, binary headers, async flush.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Instructions {
@@ -34,6 +37,7 @@ pub fn measure(place: &Place) -> Result<Instructions> {
     println!("\ninstructions: send body=1024 inflight={WINDOW} conns=1 flush=async header=binary, callgrind");
     let short = count(place, SENDS)?;
     let long = count(place, 2 * SENDS)?;
+    println!("where they go: callgrind_annotate {}", place.data.join(PROFILE).display());
     let per_send = (long as f64 - short as f64) / SENDS as f64;
     Ok(Instructions { per_send, fixed: short as f64 - per_send * SENDS as f64 })
 }
@@ -44,7 +48,8 @@ fn count(place: &Place, sends: u64) -> Result<u64> {
         bail!("valgrind is not installed: apt-get install valgrind");
     }
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(&place.program);
+    let profile = format!("--callgrind-out-file={}", place.data.join(PROFILE).display());
+    command.args(["--tool=callgrind", &profile]).arg(&place.program);
     let server = Server::start_gantry(Flush::Async, place, command)?;
     let messages =
         Messages { topic: TOPIC.to_owned(), queues: QUEUES, body: 1024, header: Serialization::Binary };

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 pub use flusher::Flusher;
-pub use ring::Ring;
+pub use ring::{Pieces, Ring};
 
 /// Size of the ring; pages of it stay in memory.
 pub const RING_BYTES: u64 = 768 << 20;
@@ -36,7 +36,11 @@ pub fn run(port: u16, directory: &Path, flush: Flush) -> Result<()> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("listen on {port}"))?;
     let port = listener.local_addr()?.port();
-    let ring = Ring::create(&directory.join("ring"), RING_BYTES)?;
+    let pieces = match flush {
+        Flush::Async => Pieces::Large,
+        Flush::Sync => Pieces::Small,
+    };
+    let ring = Ring::create(&directory.join("ring"), RING_BYTES, pieces)?;
     std::thread::spawn(move || serve(&listener, &ring, flush));
     println!("ready {port}");
     std::io::stdout().flush()?;
@@ -69,7 +73,7 @@ mod tests {
 
     fn start(flush: Flush) -> (std::net::SocketAddr, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
-        let ring = Ring::create(&directory.path().join("ring"), 16 << 20).unwrap();
+        let ring = Ring::create(&directory.path().join("ring"), 16 << 20, Pieces::Small).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || serve(&listener, &ring, flush));

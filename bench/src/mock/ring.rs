@@ -26,6 +26,15 @@ pub struct Ring {
     tail: Mutex<Tail>,
 }
 
+/// Bytes of one write that fills the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// One page.
+    Small = 4096,
+    /// As much as the page cache keeps together.
+    Large = 1 << 20,
+}
+
 struct Tail {
     position: u64,
     queue_offsets: [i64; QUEUES],
@@ -44,13 +53,15 @@ pub struct Placed {
 
 impl Ring {
     /// Creates the file and writes all of it, so that its pages are resident and its blocks allocated.
-    pub fn create(path: &Path, size: u64) -> Result<Arc<Self>> {
+    /// The page cache keeps it in pieces of the size of these writes: `Large` ones are cheapest to write
+    /// to, but a sync writes back whole pieces.
+    pub fn create(path: &Path, size: u64, pieces: Pieces) -> Result<Arc<Self>> {
         let named = || format!("create the ring {}", path.display());
         let mut options = OpenOptions::new();
         let mut file =
             options.read(true).write(true).create(true).truncate(true).open(path).with_context(named)?;
-        let chunk = vec![0; 1 << 20];
-        for _ in 0..size >> 20 {
+        let chunk = vec![0; pieces as usize];
+        for _ in 0..size / chunk.len() as u64 {
             file.write_all(&chunk).with_context(named)?;
         }
         file.sync_all().with_context(named)?;
