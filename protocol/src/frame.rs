@@ -202,11 +202,16 @@ pub struct ExtWriter<'w> {
 impl ExtWriter<'_> {
     /// Writes a text field.
     pub fn text(&mut self, key: &str, value: &str) {
+        self.utf8(key, value.as_bytes());
+    }
+
+    /// Writes a text field of which the caller has only the bytes.
+    pub fn utf8(&mut self, key: &str, value: &[u8]) {
         if self.json {
             self.json_key(key);
-            json_str(self.out, value);
+            json_bytes(self.out, value);
         } else {
-            self.binary_entry(key, value.as_bytes());
+            self.binary_entry(key, value);
         }
     }
 
@@ -309,8 +314,11 @@ fn format_int(value: i64, digits: &mut [u8; 20]) -> &[u8] {
 
 /// Appends a quoted JSON string.
 fn json_str(out: &mut Vec<u8>, text: &str) {
+    json_bytes(out, text.as_bytes());
+}
+
+fn json_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
-    let bytes = text.as_bytes();
     let mut plain = 0;
     for (i, b) in bytes.iter().enumerate() {
         if *b >= 0x20 && *b != b'"' && *b != b'\\' {

@@ -107,19 +107,12 @@ impl<'a> FieldValue<'a> {
             [b'+', digits @ ..] => (false, digits),
             digits => (false, digits),
         };
-        if digits.is_empty() {
+        if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let mut number = 0i64;
-        for digit in digits {
-            let digit = digit.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            // Below zero, because the smallest number has no counterpart above.
-            number = number.checked_mul(10)?.checked_sub(digit as i64)?;
-        }
-        if negative { Some(number) } else { number.checked_neg() }
+        // Nineteen digits fit 64 bits without a sign.
+        let number = digits.iter().fold(0u64, |n, digit| n * 10 + (digit - b'0') as u64);
+        if negative { 0i64.checked_sub_unsigned(number) } else { number.try_into().ok() }
     }
 
     /// Says whether it is `true`, in any case of letters, as in Java.
@@ -473,7 +466,7 @@ mod tests {
             assert_eq!(int(&n.to_string()), Some(n));
         }
         assert_eq!(int("+5"), Some(5));
-        for bad in ["", "-", "1a", " 1", "9223372036854775808", "-9223372036854775809", "1.0"] {
+        for bad in ["", "-", "1a", " 1", "9223372036854775808", "-9223372036854775809", "99999999999999999999", "1.0"] {
             assert_eq!(int(bad), None, "{bad}");
         }
     }

@@ -335,6 +335,13 @@ pub fn offset_msg_id(store_host: SocketAddr, physical_offset: i64) -> String {
 
 /// Appends [`offset_msg_id`] to a string.
 pub fn push_offset_msg_id(out: &mut String, store_host: SocketAddr, physical_offset: i64) {
+    let (text, len) = offset_msg_id_digits(store_host, physical_offset);
+    out.push_str(std::str::from_utf8(&text[..len]).unwrap_or_default());
+}
+
+/// Returns the digits of [`offset_msg_id`] and how many there are, without memory of their own.
+pub fn offset_msg_id_digits(store_host: SocketAddr, physical_offset: i64) -> ([u8; 56], usize) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut bytes = [0; 28];
     let ip = match store_host.ip() {
         IpAddr::V4(ip) => {
@@ -348,17 +355,12 @@ pub fn push_offset_msg_id(out: &mut String, store_host: SocketAddr, physical_off
     };
     bytes[ip..ip + 4].copy_from_slice(&(store_host.port() as u32).to_be_bytes());
     bytes[ip + 4..ip + 12].copy_from_slice(&physical_offset.to_be_bytes());
-    push_hex(out, &bytes[..ip + 12]);
-}
-
-fn push_hex(out: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut text = [0; 56];
-    for (pair, b) in text.chunks_exact_mut(2).zip(bytes) {
+    for (pair, b) in text.chunks_exact_mut(2).zip(&bytes[..ip + 12]) {
         pair[0] = DIGITS[(b >> 4) as usize];
         pair[1] = DIGITS[(b & 15) as usize];
     }
-    out.push_str(std::str::from_utf8(&text[..bytes.len() * 2]).unwrap_or_default());
+    (text, 2 * (ip + 12))
 }
 
 /// One message inside the body of a batch send (P§4.6).

@@ -70,19 +70,14 @@ pub struct Reserved<'p> {
 /// Finds the reserved properties in one pass.
 pub fn reserved(properties: &str) -> Reserved<'_> {
     let mut r = Reserved::default();
-    let bytes = properties.as_bytes();
-    let (mut begin, mut name_end) = (0, None);
-    for at in 0..=bytes.len() {
-        match bytes.get(at) {
-            Some(&NAME_VALUE) if name_end.is_none() => name_end = Some(at),
-            None | Some(&ENTRY_END) => {
-                if let Some(end) = name_end.take().filter(|end| *end > begin) {
-                    // Separators are ASCII, so these are whole characters.
-                    r.set(&bytes[begin..end], properties.get(end + 1..at).unwrap_or(""));
-                }
-                begin = at + 1;
-            }
-            Some(_) => {}
+    let mut rest = properties;
+    while !rest.is_empty() {
+        let end = rest.bytes().position(|b| b == ENTRY_END).unwrap_or(rest.len());
+        // Separators are ASCII, so everything is cut between whole characters.
+        let (entry, behind) = rest.split_at(end);
+        rest = behind.get(1..).unwrap_or("");
+        if let Some(at @ 1..) = entry.bytes().position(|b| b == NAME_VALUE) {
+            r.set(&entry.as_bytes()[..at], &entry[at + 1..]);
         }
     }
     r

@@ -83,11 +83,11 @@ impl UniqKey {
         text.as_bytes().try_into().map_or_else(|_| UniqKey::Other(text.into()), UniqKey::Usual)
     }
 
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
+    /// Returns the bytes of the text.
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            UniqKey::Usual(bytes) => std::str::from_utf8(bytes).unwrap_or(""),
-            UniqKey::Other(text) => text,
+            UniqKey::Usual(bytes) => bytes,
+            UniqKey::Other(text) => text.as_bytes(),
         }
     }
 }
@@ -330,22 +330,35 @@ pub struct SendReply<'a> {
     pub stored: &'a [store::Stored],
 }
 
-impl EncodeExt for SendReply<'_> {
-    fn encode(&self, w: &mut ExtWriter<'_>) {
-        let mut ids = String::with_capacity(self.stored.len() * 33);
-        for (i, s) in self.stored.iter().enumerate() {
-            if i > 0 {
+impl SendReply<'_> {
+    /// The offset ids of a batch, separated by commas.
+    fn offset_ids(&self, stored: &[store::Stored]) -> String {
+        let mut ids = String::with_capacity(stored.len() * 57);
+        for s in stored {
+            if !ids.is_empty() {
                 ids.push(',');
             }
             message::push_offset_msg_id(&mut ids, self.broker.address, s.physical as i64);
         }
+        ids
+    }
+}
+
+impl EncodeExt for SendReply<'_> {
+    fn encode(&self, w: &mut ExtWriter<'_>) {
         w.prepared(&self.broker.send_reply);
-        w.text("msgId", &ids);
+        match self.stored {
+            [one] => {
+                let (digits, len) = message::offset_msg_id_digits(self.broker.address, one.physical as i64);
+                w.utf8("msgId", &digits[..len]);
+            }
+            many => w.text("msgId", &self.offset_ids(many)),
+        }
         w.int("queueId", self.send.queue_id as i64);
         w.int("queueOffset", self.stored.first().map_or(0, |s| s.queue_offset as i64));
-        let uniq_key = self.send.uniq_key.as_str();
+        let uniq_key = self.send.uniq_key.as_bytes();
         if !uniq_key.is_empty() {
-            w.text("transactionId", uniq_key);
+            w.utf8("transactionId", uniq_key);
         }
     }
 

@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 /// Bytes of a piece, unless a run is larger.
 const PIECE: usize = 1 << 20;
 
+/// Runs from here on become pieces of their own.
+const OWNED_FROM: usize = 16 << 10;
+
 /// The log's last bytes.
 pub(crate) struct TailCache {
     pieces: VecDeque<Piece>,
@@ -41,13 +44,29 @@ impl TailCache {
         self.pieces.push_back(Piece { base: at, data });
     }
 
+    /// Adds a run by taking its buffer instead of copying it; returns an empty one to be used in its place. Runs that
+    /// would waste memory as a piece of their own are copied.
+    pub fn append_owned(&mut self, at: u64, mut run: Vec<u8>) -> Vec<u8> {
+        if run.len() < OWNED_FROM || run.len() < run.capacity() / 2 {
+            self.append(at, &run);
+            run.clear();
+            return run;
+        }
+        let size = run.capacity();
+        let mut reuse = self.evict(size);
+        reuse.clear();
+        self.bytes += size;
+        self.pieces.push_back(Piece { base: at, data: run });
+        reuse
+    }
+
     /// Drops the oldest pieces until one more of a size fits; returns one of them to be used again.
     fn evict(&mut self, size: usize) -> Vec<u8> {
         let mut reuse = Vec::new();
         while self.bytes + size > self.budget {
             let Some(piece) = self.pieces.pop_front() else { break };
             self.bytes -= piece.data.capacity();
-            if piece.data.capacity() == PIECE {
+            if piece.data.capacity() <= PIECE {
                 reuse = piece.data;
             }
         }
@@ -71,6 +90,22 @@ impl TailCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_runs_are_taken_over_and_small_ones_copied() {
+        let mut c = TailCache::new(3 * PIECE);
+        let mut at = 0;
+        for i in 0..500u32 {
+            let len = if i % 3 == 0 { 100 } else { 20_000 };
+            let mut run = Vec::with_capacity(30_000);
+            run.resize(len, i as u8);
+            assert!(c.append_owned(at, run).is_empty());
+            assert_eq!(c.get(at, len).unwrap(), vec![i as u8; len]);
+            assert!(c.bytes() <= 3 * PIECE);
+            at += len as u64;
+        }
+        assert_eq!(c.bytes(), c.pieces.iter().map(|p| p.data.capacity()).sum::<usize>());
+    }
 
     #[test]
     fn it_holds_the_end_within_its_budget() {
