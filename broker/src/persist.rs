@@ -17,6 +17,8 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// Bytes of whole lines; what is behind them was written by an append that failed.
+    good: u64,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -50,7 +52,9 @@ pub enum LoadError {
 
 impl Journal {
     /// Opens a table's file, made if it is not there, and reads it.
-    pub fn open<V: DeserializeOwned + Serialize>(path: &Path) -> Result<(Journal, BTreeMap<String, V>), LoadError> {
+    pub fn open<V: DeserializeOwned + Serialize>(
+        path: &Path,
+    ) -> Result<(Journal, BTreeMap<String, V>), LoadError> {
         let fail = |source| LoadError::Io { path: path.to_owned(), source };
         let text = match fs::read(path) {
             Ok(text) => text,
@@ -63,15 +67,22 @@ impl Journal {
             match serde_json::from_slice::<Line<String, V>>(line) {
                 Ok(Line { k, v: Some(v) }) => _ = table.insert(k, v),
                 Ok(Line { k, v: None }) => _ = table.remove(&k),
-                Err(_) if !line.ends_with(b"\n") => tracing::warn!(path = %path.display(), "last line was not complete"),
+                Err(_) if !line.ends_with(b"\n") => {
+                    tracing::warn!(path = %path.display(), "last line was not complete")
+                }
                 Err(e) => {
-                    return Err(LoadError::Damaged { path: path.to_owned(), line: n + 1, error: e.to_string() });
+                    return Err(LoadError::Damaged {
+                        path: path.to_owned(),
+                        line: n + 1,
+                        error: e.to_string(),
+                    });
                 }
             }
             lines += 1;
         }
         let file = OpenOptions::new().append(true).create(true).open(path).map_err(fail)?;
-        let mut journal = Journal { path: path.to_owned(), file, lines };
+        sync_folder(path).map_err(fail)?;
+        let mut journal = Journal { path: path.to_owned(), file, lines, good: text.len() as u64 };
         // Also cuts a torn line, behind which nothing may be appended.
         if lines > 0 {
             journal.rewrite(&table).map_err(fail)?;
@@ -79,19 +90,35 @@ impl Journal {
         Ok((journal, table))
     }
 
-    /// Appends changes. Durable on return.
-    pub fn append<'c, V: Serialize + 'c>(&mut self, changes: impl Iterator<Item = (&'c str, Option<&'c V>)>) -> io::Result<()> {
+    /// Appends changes. Durable on return; on an error none of them counts.
+    pub fn append<'c, V: Serialize + 'c>(
+        &mut self,
+        changes: impl Iterator<Item = (&'c str, Option<&'c V>)>,
+    ) -> io::Result<()> {
         let mut text = Vec::new();
+        let mut lines = 0;
         for (k, v) in changes {
             serde_json::to_writer(&mut text, &Line { k, v })?;
             text.push(b'\n');
-            self.lines += 1;
+            lines += 1;
         }
         if text.is_empty() {
             return Ok(());
         }
-        self.file.write_all(&text)?;
-        self.file.sync_data()
+        self.cut()?;
+        if let Err(e) = self.file.write_all(&text).and_then(|()| self.file.sync_data()) {
+            // If this fails too, the next append tries again before it writes.
+            let _ = self.cut();
+            return Err(e);
+        }
+        self.good += text.len() as u64;
+        self.lines += lines;
+        Ok(())
+    }
+
+    /// Cuts what a failed append left: behind half a line nothing could be read again.
+    fn cut(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() > self.good { self.file.set_len(self.good) } else { Ok(()) }
     }
 
     /// Says whether most lines are old, so that [`Journal::rewrite`] is due.
@@ -107,17 +134,20 @@ impl Journal {
             serde_json::to_writer(&mut text, &Line { k, v: Some(v) })?;
             text.push(b'\n');
         }
-        let mut file = File::create(&temp)?;
+        File::create(&temp)?;
+        let mut file = OpenOptions::new().append(true).open(&temp)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&temp, &self.path)?;
-        if let Some(folder) = self.path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        self.file = OpenOptions::new().append(true).open(&self.path)?;
-        self.lines = table.len();
-        Ok(())
+        // From here on the old file is nobody's: the new one takes all appends, whatever else fails.
+        (self.file, self.lines, self.good) = (file, table.len(), text.len() as u64);
+        sync_folder(&self.path)
     }
+}
+
+/// Makes the name of a new file durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]
@@ -140,6 +170,31 @@ mod tests {
         let (_, table) = Journal::open::<i32>(&path).unwrap();
         assert_eq!(table.len(), 2);
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"k\":\"a\",\"v\":3}\n{\"k\":\"d\",\"v\":4}\n");
+    }
+
+    #[test]
+    fn half_a_line_of_a_failed_append_does_not_spoil_what_comes_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.jsonl");
+        let (mut journal, _) = Journal::open::<i32>(&path).unwrap();
+        journal.append([("a", Some(&1))].into_iter()).unwrap();
+        // What a full disk leaves of an append.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"k\":\"b\",\"v").unwrap();
+        journal.append([("c", Some(&3))].into_iter()).unwrap();
+        drop(journal);
+        let (_, table) = Journal::open::<i32>(&path).unwrap();
+        assert_eq!(table, BTreeMap::from([("a".to_owned(), 1), ("c".to_owned(), 3)]));
+    }
+
+    #[test]
+    fn what_is_appended_after_a_rewrite_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.jsonl");
+        let (mut journal, _) = Journal::open::<i32>(&path).unwrap();
+        journal.rewrite(&BTreeMap::from([("a".to_owned(), 1)])).unwrap();
+        journal.append([("b", Some(&2))].into_iter()).unwrap();
+        let (_, table) = Journal::open::<i32>(&path).unwrap();
+        assert_eq!(table.len(), 2);
     }
 
     #[test]
