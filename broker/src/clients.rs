@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use protocol::bodies::connection::{Connection, ConsumerConnection, ProducerConnection};
-use protocol::bodies::heartbeat::{ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData};
+use protocol::bodies::heartbeat::{
+    ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData,
+};
 use protocol::codes::RequestCode;
 use protocol::frame::{self, CommandHead};
 use protocol::header::{Header, Serialization, language_name};
@@ -60,7 +62,14 @@ impl Member {
 impl Clients {
     /// Takes over a heartbeat. `notify` says which consumer groups tell their members of changes. Returns whether a
     /// subscription changed, or is not known and must be sent in full.
-    pub fn heartbeat(&self, peer: &Peer, header: &Header<'_>, data: &HeartbeatData, notify: impl Fn(&str) -> bool, now: Instant) -> bool {
+    pub fn heartbeat(
+        &self,
+        peer: &Peer,
+        header: &Header<'_>,
+        data: &HeartbeatData,
+        notify: impl Fn(&str) -> bool,
+        now: Instant,
+    ) -> bool {
         let member = || Member {
             client_id: data.client_id.clone(),
             addr: peer.addr.to_string(),
@@ -75,7 +84,10 @@ impl Clients {
         for consumer in &data.consumer_data_set {
             let (group_changed, unknown) = inner.consumer(peer.id, consumer, data.without_sub, member());
             changed |= group_changed || unknown;
-            if group_changed && consumer.message_model == MessageModel::Clustering && notify(&consumer.group_name) {
+            if group_changed
+                && consumer.message_model == MessageModel::Clustering
+                && notify(&consumer.group_name)
+            {
                 inner.tell_members(&consumer.group_name);
             }
         }
@@ -87,8 +99,25 @@ impl Clients {
     }
 
     /// A client leaves a group of its own accord.
-    pub fn unregister(&self, peer: &Peer, producer_group: Option<&str>, consumer_group: Option<&str>, notify: impl Fn(&str) -> bool) {
+    pub fn unregister(
+        &self,
+        peer: &Peer,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+        notify: impl Fn(&str) -> bool,
+    ) {
         let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let Some((consumers, producers)) = inner.of_connection.get_mut(&peer.id) else { return };
+        if let Some(group) = producer_group {
+            producers.remove(group);
+        }
+        if let Some(group) = consumer_group {
+            consumers.remove(group);
+        }
+        if consumers.is_empty() && producers.is_empty() {
+            inner.of_connection.remove(&peer.id);
+        }
         if let Some(group) = producer_group {
             inner.remove_producer(group, peer.id);
         }
@@ -125,7 +154,10 @@ impl Clients {
     /// Returns the client ids of a consumer group.
     pub fn consumer_ids(&self, group: &str) -> Vec<String> {
         let inner = self.inner.lock();
-        let mut ids: Vec<_> = inner.consumers.get(group).map_or_else(Vec::new, |c| c.members.values().map(|m| m.client_id.clone()).collect());
+        let mut ids: Vec<_> = inner
+            .consumers
+            .get(group)
+            .map_or_else(Vec::new, |c| c.members.values().map(|m| m.client_id.clone()).collect());
         ids.sort();
         ids.dedup();
         ids
@@ -165,8 +197,12 @@ impl Clients {
     /// Returns the connected groups that subscribe to a topic.
     pub fn groups_subscribing(&self, topic: &str) -> Vec<String> {
         let inner = self.inner.lock();
-        let mut groups: Vec<_> =
-            inner.consumers.iter().filter(|(_, c)| c.subscriptions.contains_key(topic)).map(|(g, _)| g.clone()).collect();
+        let mut groups: Vec<_> = inner
+            .consumers
+            .iter()
+            .filter(|(_, c)| c.subscriptions.contains_key(topic))
+            .map(|(g, _)| g.clone())
+            .collect();
         groups.sort();
         groups
     }
@@ -174,13 +210,22 @@ impl Clients {
     /// Returns how many (producers, consumers) are connected.
     pub fn count(&self) -> (usize, usize) {
         let inner = self.inner.lock();
-        (inner.producers.values().map(HashMap::len).sum(), inner.consumers.values().map(|c| c.members.len()).sum())
+        (
+            inner.producers.values().map(HashMap::len).sum(),
+            inner.consumers.values().map(|c| c.members.len()).sum(),
+        )
     }
 }
 
 impl Inner {
     /// Returns (group changed, subscription not known).
-    fn consumer(&mut self, connection: u64, data: &ConsumerData, without_sub: bool, member: Member) -> (bool, bool) {
+    fn consumer(
+        &mut self,
+        connection: u64,
+        data: &ConsumerData,
+        without_sub: bool,
+        member: Member,
+    ) -> (bool, bool) {
         if without_sub {
             let known = self.consumers.get_mut(&data.group_name).and_then(|c| c.members.get_mut(&connection));
             return match known {
@@ -234,7 +279,9 @@ impl Inner {
         let header = ConsumerGroupHeader { consumer_group: group.into() };
         for member in c.members.values() {
             member.mailbox.send(|out| {
-                let head = CommandHead::request(Serialization::Json, RequestCode::NOTIFY_CONSUMER_IDS_CHANGED.0, 0).oneway();
+                let head =
+                    CommandHead::request(Serialization::Json, RequestCode::NOTIFY_CONSUMER_IDS_CHANGED.0, 0)
+                        .oneway();
                 frame::encode(out, &head, &header, b"");
             });
         }
@@ -259,7 +306,8 @@ impl Consumers {
             }
         }
         let before = self.subscriptions.len();
-        self.subscriptions.retain(|topic, _| sent.iter().any(|s| s.topic == *topic));
+        let wanted: HashSet<&str> = sent.iter().map(|s| s.topic.as_str()).collect();
+        self.subscriptions.retain(|topic, _| wanted.contains(topic.as_str()));
         changed || self.subscriptions.len() != before
     }
 }
@@ -276,7 +324,12 @@ mod tests {
     }
 
     fn beat(clients: &Clients, peer: &Peer, id: &str, topics: &[(&str, &str)], now: Instant) -> bool {
-        let sub = |t: &(&str, &str)| SubscriptionData { topic: t.0.into(), sub_string: t.1.into(), sub_version: t.1.len() as i64, ..Default::default() };
+        let sub = |t: &(&str, &str)| SubscriptionData {
+            topic: t.0.into(),
+            sub_string: t.1.into(),
+            sub_version: t.1.len() as i64,
+            ..Default::default()
+        };
         let data = HeartbeatData {
             client_id: id.into(),
             consumer_data_set: vec![ConsumerData {
@@ -307,6 +360,7 @@ mod tests {
         clients.closed(1, |_| true);
         assert_eq!(clients.consumer_ids("G"), ["b"]);
         clients.unregister(&b, Some("P"), Some("G"), |_| true);
+        assert!(clients.inner.lock().of_connection.is_empty(), "who left every group is not remembered");
         assert!(clients.consumer_connection("G").is_none() && clients.producer_connection("P").is_none());
         assert_eq!(clients.count(), (0, 0));
     }

@@ -9,8 +9,8 @@ use protocol::bodies::message_queue::MessageQueue;
 /// How long a lock holds without renewal.
 pub const EXPIRY: Duration = Duration::from_secs(60);
 
-#[derive(Default)]
 /// All queue locks.
+#[derive(Default)]
 pub struct QueueLocks {
     groups: Mutex<HashMap<String, HashMap<MessageQueue, Holder>>>,
 }
@@ -22,18 +22,33 @@ struct Holder {
 
 impl QueueLocks {
     /// Locks or renews; returns the queues the client holds then.
-    pub fn lock(&self, group: &str, client: &str, queues: impl Iterator<Item = MessageQueue>, now: Instant) -> Vec<MessageQueue> {
+    pub fn lock(
+        &self,
+        group: &str,
+        client: &str,
+        queues: impl Iterator<Item = MessageQueue>,
+        now: Instant,
+    ) -> Vec<MessageQueue> {
         let mut groups = self.groups.lock();
         let held = groups.entry(group.to_owned()).or_default();
         let mut locked = Vec::new();
         for queue in queues {
-            let free = held.get(&queue).is_none_or(|h| h.client == client || now.duration_since(h.since) > EXPIRY);
+            let free =
+                held.get(&queue).is_none_or(|h| h.client == client || now.duration_since(h.since) > EXPIRY);
             if free {
                 held.insert(queue.clone(), Holder { client: client.to_owned(), since: now });
                 locked.push(queue);
             }
         }
         locked
+    }
+
+    /// Forgets locks that have expired.
+    pub fn expire(&self, now: Instant) {
+        self.groups.lock().retain(|_, held| {
+            held.retain(|_, h| now.duration_since(h.since) <= EXPIRY);
+            !held.is_empty()
+        });
     }
 
     /// Gives up what the client holds of these queues.
@@ -58,7 +73,8 @@ mod tests {
     #[test]
     fn a_queue_is_held_by_one_client_until_it_unlocks_or_falls_silent() {
         let locks = QueueLocks::default();
-        let queue = || std::iter::once(MessageQueue { broker_name: "b".into(), queue_id: 0, topic: "T".into() });
+        let queue =
+            || std::iter::once(MessageQueue { broker_name: "b".into(), queue_id: 0, topic: "T".into() });
         let start = Instant::now();
         assert_eq!(locks.lock("G", "a", queue(), start).len(), 1);
         assert_eq!(locks.lock("G", "b", queue(), start).len(), 0);
@@ -70,5 +86,7 @@ mod tests {
         assert_eq!(locks.lock("G", "a", queue(), start + EXPIRY * 2).len(), 0, "only the holder unlocks");
         locks.unlock("G", "b", queue());
         assert_eq!(locks.lock("G", "a", queue(), start + EXPIRY * 2).len(), 1);
+        locks.expire(start + EXPIRY * 4);
+        assert!(locks.groups.lock().is_empty());
     }
 }

@@ -134,7 +134,8 @@ fn open(config: &Config) -> Result<Arc<Store>, RunError> {
     let begun = Instant::now();
     let fail = |source| RunError::Open { dir: config.store_dir.display().to_string(), source };
     std::fs::create_dir_all(&config.store_dir).map_err(|e| fail(e.into()))?;
-    let store = tokio::task::block_in_place(|| Store::open(config.store(), Arc::new(RealDisk))).map_err(fail)?;
+    let store =
+        tokio::task::block_in_place(|| Store::open(config.store(), Arc::new(RealDisk))).map_err(fail)?;
     info!(took = ?begun.elapsed(), "store is open");
     Ok(store)
 }
@@ -173,7 +174,13 @@ async fn serve(
     let (stop_connections, connections_stop) = watch::channel(false);
     let mut servers = JoinSet::new();
     for listener in [remoting, fast] {
-        servers.spawn(remoting::serve(listener, service.clone(), limits.clone(), stats.clone(), connections_stop.clone()));
+        servers.spawn(remoting::serve(
+            listener,
+            service.clone(),
+            limits.clone(),
+            stats.clone(),
+            connections_stop.clone(),
+        ));
     }
     let (registered, mut is_registered) = watch::channel(broker.config.name_servers.is_empty());
     let mut membership = tokio::spawn(membership::run(broker.clone(), registered, shutdown.clone()));
@@ -223,6 +230,7 @@ async fn watch_clients(broker: Arc<Broker>) {
         broker.rates.sample(Instant::now());
         tokio::time::sleep(CLIENT_SCAN).await;
         broker.clients.expire(Instant::now(), broker.config.client_expiry, |group| broker.notifies(group));
+        broker.locks.expire(Instant::now());
     }
 }
 
