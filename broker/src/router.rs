@@ -2,8 +2,8 @@
 
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::FrameView;
-use remoting::handler::{Reply, Request};
 use remoting::Peer;
+use remoting::handler::{Reply, Request};
 
 use crate::broker::Broker;
 use crate::handlers::{admin, clients, consumer_offset, lock_queues, queue_offset};
@@ -57,6 +57,47 @@ fn dispatch(broker: &Broker, peer: &Peer, request: &Request<'_>, reply: &mut Rep
         RequestCode::QUERY_MESSAGE => admin::messages::by_key(broker, request, reply),
         RequestCode::VIEW_MESSAGE_BY_ID => admin::messages::by_offset(broker, request, reply),
         RequestCode::GET_BROKER_RUNTIME_INFO => admin::runtime::info(broker, reply),
-        other => Err(Refusal::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, format!(" request type {} not supported", other.0))),
+        later if is_for_brokers(later) => Err(Refusal::not_supported(later.name())),
+        other => Err(Refusal::new(
+            ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
+            format!(" request type {} not supported", other.0),
+        )),
     }
+}
+
+/// Says whether a request that is not served is one that RocketMQ's brokers do serve.
+fn is_for_brokers(code: RequestCode) -> bool {
+    let elsewhere = matches!(
+        code,
+        // Name servers serve these,
+        RequestCode::PUT_KV_CONFIG
+            | RequestCode::GET_KV_CONFIG
+            | RequestCode::DELETE_KV_CONFIG
+            | RequestCode::REGISTER_BROKER
+            | RequestCode::UNREGISTER_BROKER
+            | RequestCode::GET_ROUTEINFO_BY_TOPIC
+            | RequestCode::GET_BROKER_CLUSTER_INFO
+            | RequestCode::WIPE_WRITE_PERM_OF_BROKER
+            | RequestCode::ADD_WRITE_PERM_OF_BROKER
+            | RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER
+            | RequestCode::DELETE_TOPIC_IN_NAMESRV
+            | RequestCode::REGISTER_TOPIC_IN_NAMESRV
+            | RequestCode::GET_KVLIST_BY_NAMESPACE
+            | RequestCode::GET_TOPICS_BY_CLUSTER
+            | RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS
+            | RequestCode::GET_UNIT_TOPIC_LIST
+            | RequestCode::GET_HAS_UNIT_SUB_TOPIC_LIST
+            | RequestCode::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST
+            | RequestCode::UPDATE_NAMESRV_CONFIG
+            | RequestCode::GET_NAMESRV_CONFIG
+            | RequestCode::QUERY_DATA_VERSION
+            | RequestCode::BROKER_HEARTBEAT
+            // and clients these.
+            | RequestCode::CHECK_TRANSACTION_STATE
+            | RequestCode::NOTIFY_CONSUMER_IDS_CHANGED
+            | RequestCode::RESET_CONSUMER_CLIENT_OFFSET
+            | RequestCode::GET_CONSUMER_STATUS_FROM_CLIENT
+            | RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT
+    );
+    !elsewhere && RequestCode::ALL.contains(&code)
 }
