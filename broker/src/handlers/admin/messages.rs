@@ -1,6 +1,7 @@
 //! Single messages: QUERY_MESSAGE (12), VIEW_MESSAGE_BY_ID (33).
 
 use protocol::codes::ResponseCode;
+use protocol::frame::MAX_FRAME;
 use protocol::requests::{DecodeExt, QueryMessage, QueryMessageReply, ViewMessage};
 use remoting::handler::{Reply, Request};
 
@@ -9,6 +10,9 @@ use crate::refusal::Refusal;
 
 /// Messages one query returns at most, as in Java (`defaultQueryMaxNum`).
 const MAX_FOUND: usize = 32;
+
+/// Bytes of records in an answer that still fits a frame.
+const MAX_BODY: usize = MAX_FRAME - (64 << 10);
 
 /// Finds messages by key or unique key, newest first.
 pub fn by_key(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
@@ -23,9 +27,17 @@ pub fn by_key(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Resu
         index_last_update_phyoffset: broker.store.written() as i64,
     });
     if found.is_empty() {
-        return Err(Refusal::new(ResponseCode::QUERY_NOT_FOUND, "can not find message, maybe time range not correct"));
+        return Err(Refusal::new(
+            ResponseCode::QUERY_NOT_FOUND,
+            "can not find message, maybe time range not correct",
+        ));
     }
-    reply.body = found.concat();
+    for record in found {
+        if reply.body.len() + record.len() > MAX_BODY {
+            break;
+        }
+        reply.body.extend_from_slice(&record);
+    }
     Ok(())
 }
 
