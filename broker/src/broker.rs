@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::metrics::RequestMetrics;
+use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::TopicConfig;
 use protocol::frame::Prepared;
 use store::Store;
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::clients::Clients;
 use crate::config::Config;
-use crate::groups::Groups;
+use crate::groups::{self, Groups};
 use crate::locks::QueueLocks;
 use crate::offsets::Offsets;
 use crate::persist::LoadError;
@@ -21,6 +22,11 @@ use crate::rates::Rates;
 use crate::refusal::Refusal;
 use crate::topics::{self, Topics};
 use crate::waiting::Waiting;
+
+/// Topics from which on clients make none any more: all of them must fit the frame that registers a broker.
+const MAX_AUTOMATIC_TOPICS: usize = 50_000;
+/// Groups from which on clients make none any more: all of them must fit the answer that lists them.
+const MAX_AUTOMATIC_GROUPS: usize = 20_000;
 
 /// A broker.
 pub struct Broker {
@@ -59,7 +65,12 @@ pub struct Broker {
 
 impl Broker {
     /// Makes a broker of an open store and the tables in its folder.
-    pub fn new(config: Config, store: Arc<Store>, address: SocketAddr, requests: RequestMetrics) -> Result<Broker, LoadError> {
+    pub fn new(
+        config: Config,
+        store: Arc<Store>,
+        address: SocketAddr,
+        requests: RequestMetrics,
+    ) -> Result<Broker, LoadError> {
         let folder = config.store_dir.join("config");
         std::fs::create_dir_all(&folder).map_err(|source| LoadError::Io { path: folder.clone(), source })?;
         let system = topics::system_topics(&config.cluster, &config.name, config.default_queues);
@@ -95,11 +106,50 @@ impl Broker {
         Ok(())
     }
 
-    /// Makes a topic unless it exists. Durable on return.
+    /// Makes a topic that a client needs unless it exists. Durable on return.
     pub fn put_topic_if_absent(&self, topic: TopicConfig) -> Result<Arc<TopicConfig>, Refusal> {
+        if self.topics.len() >= MAX_AUTOMATIC_TOPICS {
+            let name = &topic.topic_name;
+            return Err(Refusal::failed(format!(
+                "topic[{name}] not made: this broker has {MAX_AUTOMATIC_TOPICS} topics, more are made by an administrator only"
+            )));
+        }
         let made = blocking(|| self.topics.put_if_absent(topic, now_ms())).map_err(Refusal::failed)?;
         self.changed.notify_one();
         Ok(made)
+    }
+
+    /// Deletes a topic with its messages and the offsets on it. Durable on return.
+    pub fn delete_topic(&self, topic: &str) -> Result<(), Refusal> {
+        let mut queues = Vec::new();
+        let drop_messages = || {
+            let ids =
+                0..self.store.topics().iter().find(|(t, _)| &**t == topic).map_or(0, |(_, last)| last + 1);
+            queues.extend(ids.filter_map(|id| self.store.queue(topic, id)));
+            self.store.delete_topic(topic)
+        };
+        blocking(|| self.topics.remove(topic, now_ms(), drop_messages)).map_err(Refusal::failed)?;
+        queues.iter().for_each(|queue| self.waiting.wake_all(queue));
+        self.offsets.remove_topic(topic);
+        self.changed.notify_one();
+        // A new topic of the name begins at 0; an old offset would skip what it gets first.
+        blocking(|| self.offsets.persist()).map_err(Refusal::failed)
+    }
+
+    /// Returns a consumer group, made with the defaults if that is allowed; `None` if there is none and may be none.
+    pub fn group_or_create(&self, group: &str) -> Result<Option<Arc<SubscriptionGroupConfig>>, Refusal> {
+        if let Some(known) = self.groups.get(group) {
+            return Ok(Some(known));
+        }
+        if !self.config.auto_create_groups || groups::check_name(group).is_err() {
+            return Ok(None);
+        }
+        if self.groups.len() >= MAX_AUTOMATIC_GROUPS {
+            return Err(Refusal::failed(format!(
+                "group[{group}] not made: this broker has {MAX_AUTOMATIC_GROUPS} groups, more are made by an administrator only"
+            )));
+        }
+        blocking(|| self.groups.get_or_create(group, now_ms())).map(Some).map_err(Refusal::failed)
     }
 
     /// From now on sends and pulls are refused, with a code that sends clients elsewhere.

@@ -152,7 +152,12 @@ impl Config {
             listen_port: read.number("listenPort", 10911, 1026..=u16::MAX),
             advertised_ip,
             name_servers: addresses(&read.text("namesrvAddr", "")),
-            register_period: read.duration("registerNameServerPeriod", Unit::Milliseconds, 30_000, 10_000..=60_000),
+            register_period: read.duration(
+                "registerNameServerPeriod",
+                Unit::Milliseconds,
+                30_000,
+                10_000..=60_000,
+            ),
             health_port: read.number("healthPort", 0, 0..=u16::MAX),
             store_dir: read.optional("storePathRootDir").map_or_else(default_store_dir, PathBuf::from),
             flush: read.choice("flushDiskType", FlushMode::Async, &flush_words),
@@ -164,7 +169,12 @@ impl Config {
             cache_bytes: read.bytes("tailCacheBytes", 64 << 20, 1 << 20..=64 << 30),
             max_message_size: read.bytes("maxMessageSize", 4 << 20, 1 << 10..=64 << 20) as usize,
             file_reserved_hours: read.number("fileReservedTime", 72, 1..=87_600),
-            delete_when: read.parsed("deleteWhen", vec![4], "hours of the day, 00 to 23, separated by ;", hours),
+            delete_when: read.parsed(
+                "deleteWhen",
+                vec![4],
+                "hours of the day, 00 to 23, separated by ;",
+                hours,
+            ),
             disk_max_used: read.number("diskMaxUsedSpaceRatio", 75, 10..=99),
             disk_force: read.number("diskSpaceCleanForciblyRatio", 85, 10..=99),
             disk_refuse: read.number("diskSpaceWarningLevelRatio", 90, 10..=100),
@@ -173,10 +183,21 @@ impl Config {
             default_queues: read.number("defaultTopicQueueNums", 8, 1..=1024),
             long_polling: read.boolean("longPollingEnable", true),
             max_pull_messages: read.number("maxTransferCountOnMessageInMemory", 32, 1..=1024),
-            max_pull_bytes: read.bytes("maxTransferBytesOnMessageInMemory", 256 << 10, 4 << 10..=16 << 20) as usize,
+            max_pull_bytes: read.bytes("maxTransferBytesOnMessageInMemory", 256 << 10, 4 << 10..=16 << 20)
+                as usize,
             max_parked_pulls: read.number("maxParkedPulls", 100_000, 1..=10_000_000),
-            offset_interval: read.duration("flushConsumerOffsetInterval", Unit::Milliseconds, 5_000, 100..=600_000),
-            client_expiry: read.duration("channelExpiredTimeout", Unit::Milliseconds, 120_000, 1_000..=hour_ms),
+            offset_interval: read.duration(
+                "flushConsumerOffsetInterval",
+                Unit::Milliseconds,
+                5_000,
+                100..=600_000,
+            ),
+            client_expiry: read.duration(
+                "channelExpiredTimeout",
+                Unit::Milliseconds,
+                120_000,
+                1_000..=hour_ms,
+            ),
             region: read.text("regionId", "DefaultRegion"),
             limits: ConnectionLimits::read(&mut read),
             log_format: read.choice("logFormat", LogFormat::Text, LOG_FORMATS),
@@ -256,7 +277,8 @@ fn addresses(text: &str) -> Vec<String> {
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "broker".to_owned(), |n| n.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "broker".to_owned(), |n| n.trim().to_owned())
 }
 
 fn default_store_dir() -> PathBuf {
@@ -284,7 +306,15 @@ mod tests {
         ])
         .unwrap_err()
         .to_string();
-        for part in ["brokerId", "brokerRole", "listenPort", "SOMETIMES", "localhost", "deleteWhen", "mappedFileSizeCommitLog"] {
+        for part in [
+            "brokerId",
+            "brokerRole",
+            "listenPort",
+            "SOMETIMES",
+            "localhost",
+            "deleteWhen",
+            "mappedFileSizeCommitLog",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -42,18 +42,29 @@ impl Groups {
         if self.get(&group.group_name).is_some_and(|old| *old == group) {
             return Ok(());
         }
+        self.insert(&mut journal, group, now_ms).map(|_| ())
+    }
+
+    fn insert(
+        &self,
+        journal: &mut Journal,
+        group: SubscriptionGroupConfig,
+        now_ms: i64,
+    ) -> io::Result<Arc<SubscriptionGroupConfig>> {
         journal.append([(group.group_name.as_str(), Some(&group))].into_iter())?;
-        self.table.write().insert(group.group_name.clone(), Arc::new(group));
-        self.changed(&mut journal, now_ms);
-        Ok(())
+        let group = Arc::new(group);
+        self.table.write().insert(group.group_name.clone(), group.clone());
+        self.changed(journal, now_ms);
+        Ok(group)
     }
 
     /// Makes a group with the defaults unless it exists; the one that exists then is returned.
     pub fn get_or_create(&self, group: &str, now_ms: i64) -> io::Result<Arc<SubscriptionGroupConfig>> {
-        if self.get(group).is_none() {
-            self.put(new_group(group), now_ms)?;
+        let mut journal = self.journal.lock();
+        match self.get(group) {
+            Some(existing) => Ok(existing),
+            None => self.insert(&mut journal, new_group(group), now_ms),
         }
-        self.get(group).ok_or_else(|| io::Error::other("group was deleted as it was made"))
     }
 
     /// Removes a group. Durable on return.
@@ -72,12 +83,21 @@ impl Groups {
         let mut version = self.version.lock();
         *version = version.next(0, now_ms);
         drop(version);
-        let (table, _) = self.all();
-        if journal.is_stale(table.len())
-            && let Err(e) = journal.rewrite(&table)
+        if journal.is_stale(self.len())
+            && let Err(e) = journal.rewrite(&self.all().0)
         {
             tracing::warn!("rewrite of the group table: {e}");
         }
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.table.read().len()
+    }
+
+    /// Says whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Returns all groups and the version they have.
@@ -98,7 +118,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return Err("the specified group is blank".to_owned());
     }
     if let Some(c) = names::illegal_character(name) {
-        return Err(format!("the specified group[{name}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$ (found {c:?})"));
+        return Err(format!(
+            "the specified group[{name}] contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$ (found {c:?})"
+        ));
     }
     if name.len() > names::MAX_GROUP {
         return Err(format!("the specified group is longer than group max length {}", names::MAX_GROUP));

@@ -26,7 +26,12 @@ pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown:
     let mut down: Vec<String> = Vec::new();
     loop {
         let ok = register_everywhere(&broker, &connections, &mut down).await;
-        registered.send_if_modified(|r| !*r && ok > 0 && { *r = true; true });
+        registered.send_if_modified(|r| {
+            !*r && ok > 0 && {
+                *r = true;
+                true
+            }
+        });
         let period = if down.is_empty() { broker.config.register_period } else { RETRY };
         tokio::select! {
             () = shutdown.wait() => break,
@@ -38,10 +43,17 @@ pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown:
 }
 
 /// Returns how many name servers know the broker now; `down` are those that could not be told.
-async fn register_everywhere(broker: &Arc<Broker>, connections: &Connections, down: &mut Vec<String>) -> usize {
+async fn register_everywhere(
+    broker: &Arc<Broker>,
+    connections: &Connections,
+    down: &mut Vec<String>,
+) -> usize {
     let (topic_config_table, data_version) = broker.topics.all();
     let plain = TopicConfigSerializeWrapper { data_version, topic_config_table };
-    let body = Arc::new(RegisterBrokerBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: plain.into() });
+    let body = Arc::new(RegisterBrokerBody {
+        filter_server_list: Vec::new(),
+        topic_config_serialize_wrapper: plain.into(),
+    });
     let mut tasks = tokio::task::JoinSet::new();
     for addr in broker.config.name_servers.clone() {
         let (broker, connections, body) = (broker.clone(), connections.clone(), body.clone());
@@ -71,7 +83,12 @@ async fn register_everywhere(broker: &Arc<Broker>, connections: &Connections, do
     known
 }
 
-async fn register(broker: &Broker, connections: &Connections, addr: &str, body: &RegisterBrokerBody) -> anyhow::Result<()> {
+async fn register(
+    broker: &Broker,
+    connections: &Connections,
+    addr: &str,
+    body: &RegisterBrokerBody,
+) -> anyhow::Result<()> {
     let client = connections.to(addr).await?;
     let address = broker.address.to_string();
     let mut ha = broker.address;

@@ -31,15 +31,27 @@ pub fn register(metrics: &Metrics, broker: &Arc<Broker>, stats: &Arc<Stats>) {
         let broker = broker.clone();
         metrics.gauge(name, help, move || read(&broker));
     };
-    gauge("gantry_broker_log_begin_bytes", "Physical offset of the log's first byte.", |b| b.store.begin() as f64);
-    gauge("gantry_broker_log_end_bytes", "Physical offset behind the log's last byte.", |b| b.store.written() as f64);
-    gauge("gantry_broker_log_flushed_bytes", "Physical offset up to which the log is durable.", |b| b.store.flushed_offset() as f64);
+    gauge("gantry_broker_log_begin_bytes", "Physical offset of the log's first byte.", |b| {
+        b.store.begin() as f64
+    });
+    gauge("gantry_broker_log_end_bytes", "Physical offset behind the log's last byte.", |b| {
+        b.store.written() as f64
+    });
+    gauge("gantry_broker_log_flushed_bytes", "Physical offset up to which the log is durable.", |b| {
+        b.store.flushed_offset() as f64
+    });
     gauge("gantry_broker_unflushed_bytes", "Bytes written and not yet durable.", |b| {
         b.store.written().saturating_sub(b.store.flushed_offset()) as f64
     });
-    gauge("gantry_broker_tail_cache_bytes", "Bytes of the log's end in memory.", |b| b.store.cached_bytes() as f64);
-    gauge("gantry_broker_disk_used_percent", "How full the disk of the store is.", |b| b.store.used_percent() as f64);
-    gauge("gantry_broker_writes_refused", "1 while the disk is too full for writes.", |b| b.store.is_full() as u8 as f64);
+    gauge("gantry_broker_tail_cache_bytes", "Bytes of the log's end in memory.", |b| {
+        b.store.cached_bytes() as f64
+    });
+    gauge("gantry_broker_disk_used_percent", "How full the disk of the store is.", |b| {
+        b.store.used_percent() as f64
+    });
+    gauge("gantry_broker_writes_refused", "1 while the disk is too full for writes.", |b| {
+        b.store.is_full() as u8 as f64
+    });
     gauge("gantry_broker_topics", "Topics.", |b| b.topics.len() as f64);
     gauge("gantry_broker_producers", "Producers connected.", |b| b.clients.count().0 as f64);
     gauge("gantry_broker_consumers", "Consumers connected.", |b| b.clients.count().1 as f64);
@@ -49,15 +61,29 @@ pub fn register(metrics: &Metrics, broker: &Arc<Broker>, stats: &Arc<Stats>) {
         metrics.gauge(name, help, move || read(&stats));
     };
     network("gantry_broker_connections", "Open connections.", |s| s.connections.load(Relaxed) as f64);
-    network("gantry_broker_buffered_bytes", "Bytes of incomplete large frames.", |s| s.buffered_bytes.load(Relaxed) as f64);
+    network("gantry_broker_buffered_bytes", "Bytes of incomplete large frames.", |s| {
+        s.buffered_bytes.load(Relaxed) as f64
+    });
     let counter = |name: &'static str, help: &'static str, read: fn(&Stats) -> f64| {
         let stats = stats.clone();
         metrics.counter(name, help, move || read(&stats));
     };
-    counter("gantry_broker_connections_accepted", "Connections accepted.", |s| s.accepted.load(Relaxed) as f64);
-    counter("gantry_broker_connections_refused", "Connections closed because there were too many.", |s| s.refused.load(Relaxed) as f64);
-    counter("gantry_broker_connections_malformed", "Connections closed because of bytes that are no frame.", |s| s.malformed.load(Relaxed) as f64);
-    counter("gantry_broker_connections_expelled", "Connections closed because of a timeout or a budget.", |s| s.expelled.load(Relaxed) as f64);
+    counter("gantry_broker_connections_accepted", "Connections accepted.", |s| {
+        s.accepted.load(Relaxed) as f64
+    });
+    counter("gantry_broker_connections_refused", "Connections closed because there were too many.", |s| {
+        s.refused.load(Relaxed) as f64
+    });
+    counter(
+        "gantry_broker_connections_malformed",
+        "Connections closed because of bytes that are no frame.",
+        |s| s.malformed.load(Relaxed) as f64,
+    );
+    counter(
+        "gantry_broker_connections_expelled",
+        "Connections closed because of a timeout or a budget.",
+        |s| s.expelled.load(Relaxed) as f64,
+    );
     counter("gantry_broker_network_read_bytes", "Bytes read.", |s| s.bytes_in.load(Relaxed) as f64);
     counter("gantry_broker_network_written_bytes", "Bytes written.", |s| s.bytes_out.load(Relaxed) as f64);
 }

@@ -70,7 +70,8 @@ impl Offsets {
     fn pairs(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
         let inner = self.inner.lock();
         let split = inner.table.keys().filter_map(|k| k.rsplit_once('@'));
-        let mut found: Vec<_> = split.filter(|(t, g)| wanted(t, g)).map(|(t, g)| (t.to_owned(), g.to_owned())).collect();
+        let mut found: Vec<_> =
+            split.filter(|(t, g)| wanted(t, g)).map(|(t, g)| (t.to_owned(), g.to_owned())).collect();
         found.sort();
         found
     }
@@ -108,7 +109,13 @@ impl Offsets {
         let changed: Vec<(String, Option<Queues>)> = {
             let mut inner = self.inner.lock();
             let dirty = std::mem::take(&mut inner.dirty);
-            dirty.into_iter().map(|k| { let v = inner.table.get(&k).cloned(); (k, v) }).collect()
+            dirty
+                .into_iter()
+                .map(|k| {
+                    let v = inner.table.get(&k).cloned();
+                    (k, v)
+                })
+                .collect()
         };
         let written = journal.append(changed.iter().map(|(k, v)| (k.as_str(), v.as_ref())));
         if written.is_err() {

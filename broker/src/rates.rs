@@ -52,7 +52,9 @@ impl Rates {
         let mut rates = [[0.0; 3]; 4];
         for (s, span) in SPANS.into_iter().enumerate() {
             let since = now.checked_sub(Duration::from_secs(span));
-            let Some(from) = samples.iter().rev().find(|x| since.is_some_and(|t| x.at <= t)).or(samples.front()) else {
+            let Some(from) =
+                samples.iter().rev().find(|x| since.is_some_and(|t| x.at <= t)).or(samples.front())
+            else {
                 continue;
             };
             let seconds = now.duration_since(from.at).as_secs_f64();

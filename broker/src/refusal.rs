@@ -4,6 +4,9 @@
 use protocol::codes::ResponseCode;
 use protocol::requests::MissingField;
 
+/// Ends remarks about topics and groups that do not exist, as in Java.
+pub const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -23,7 +23,9 @@ use crate::refusal::Refusal;
 use crate::router;
 
 /// Pulls of one connection held at once; a client has one per queue.
-const MAX_PARKED: usize = 65_536;
+const MAX_PARKED: usize = 16_384;
+/// Bytes of answers gathered before they are written in the middle of releasing some.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Bytes of records gathered before they are appended in the middle of a read.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
@@ -47,6 +49,7 @@ pub struct BrokerSession {
     begun: Option<Instant>,
     last_topic: LastTopic,
     unanswered: VecDeque<Unanswered>,
+    unanswered_sends: usize,
     flushed: watch::Receiver<u64>,
     parked: HashMap<u64, Parked>,
     deadlines: BTreeSet<(Instant, u64)>,
@@ -77,6 +80,7 @@ impl BrokerSession {
             begun: None,
             last_topic: LastTopic::default(),
             unanswered: VecDeque::new(),
+            unanswered_sends: 0,
             parked: HashMap::new(),
             deadlines: BTreeSet::new(),
             next_token: 0,
@@ -134,21 +138,31 @@ impl BrokerSession {
             let flushed_to = appended.unwrap_or_else(|_| broker.store.written());
             broker.store.request_flush(flushed_to);
             let deadline = begun + broker.config.sync_flush_timeout;
-            self.unanswered.push_back(Unanswered { promise: Promise { flushed_to, deadline }, sends: waiting });
+            self.unanswered_sends += waiting.len();
+            self.unanswered
+                .push_back(Unanswered { promise: Promise { flushed_to, deadline }, sends: waiting });
         }
         self.batch.clear();
     }
 
-    fn release_sends(&mut self, out: &mut Vec<u8>) {
+    /// Returns true when there may be more to release once `out` is written; so does [`Self::release_pulls`].
+    fn release_sends(&mut self, out: &mut Vec<u8>) -> bool {
         while let Some(first) = self.unanswered.front() {
+            if out.len() >= MAX_ANSWER_BYTES {
+                return true;
+            }
             let flushed = *self.flushed.borrow_and_update();
-            let Decision::Answer(code) = acks::decide(&first.promise, flushed, Instant::now()) else { return };
-            let Some(first) = self.unanswered.pop_front() else { return };
+            let Decision::Answer(code) = acks::decide(&first.promise, flushed, Instant::now()) else {
+                return false;
+            };
+            let Some(first) = self.unanswered.pop_front() else { return false };
+            self.unanswered_sends -= first.sends.len();
             let since = first.promise.deadline - self.broker.config.sync_flush_timeout;
             for (send, stored) in &first.sends {
                 answer_send(&self.broker, send, stored, code, since.elapsed(), out);
             }
         }
+        false
     }
 
     // ---- pulls ----
@@ -156,54 +170,67 @@ impl BrokerSession {
     fn on_pull(&mut self, frame: &FrameView<'_>, out: &mut Vec<u8>) {
         let begun = Instant::now();
         let caller = Caller::of(frame);
-        let before = out.len();
         match pull_message::prepare(&self.broker, caller, &frame.header.ext) {
-            Err(refusal) => return self.refuse(&caller, &refusal, begun, out),
+            Err(refusal) => self.refuse(&caller, &refusal, begun, out),
             Ok(pull) => {
-                let deadline = begun + Duration::from_millis(pull.suspend_ms);
-                let may_wait = pull.suspend_ms > 0 && self.parked.len() < MAX_PARKED;
+                let deadline = begun + pull.suspend;
+                let may_wait = !pull.suspend.is_zero() && self.parked.len() < MAX_PARKED;
                 self.run_pull(pull, may_wait.then_some(deadline), out);
             }
         }
-        record(&self.broker, caller.code, ResponseCode::SUCCESS, begun.elapsed(), out.len() - before);
     }
 
     /// Answers a pull, or parks it until a message comes or `deadline` is over.
     fn run_pull(&mut self, pull: Pull, deadline: Option<Instant>, out: &mut Vec<u8>) {
         let Some(deadline) = deadline else {
-            pull_message::answer(&self.broker, &pull, false, &mut self.entries, out);
+            self.try_pull(&pull, false, out);
             return;
         };
-        if let Outcome::Answered = pull_message::answer(&self.broker, &pull, true, &mut self.entries, out) {
+        if self.try_pull(&pull, true, out) {
             return;
         }
         let token = self.next_token;
         self.next_token += 1;
         let mailbox = self.peer.mailbox.clone();
         if !self.broker.waiting.park(&pull.queue, self.peer.id, token, pull.filter.clone(), mailbox) {
-            pull_message::answer(&self.broker, &pull, false, &mut self.entries, out);
+            self.try_pull(&pull, false, out);
             return;
         }
-        // A message may have come between looking and parking.
-        match pull_message::answer(&self.broker, &pull, true, &mut self.entries, out) {
-            Outcome::Answered => self.broker.waiting.unpark(&pull.queue, self.peer.id, token),
-            Outcome::Nothing => {
-                self.deadlines.insert((deadline, token));
-                self.parked.insert(token, Parked { pull, deadline });
+        // A message may have come between looking and parking, or the topic may have gone.
+        if self.try_pull(&pull, true, out) {
+            self.broker.waiting.unpark(&pull.queue, self.peer.id, token);
+        } else {
+            self.deadlines.insert((deadline, token));
+            self.parked.insert(token, Parked { pull, deadline });
+        }
+    }
+
+    /// Says whether the pull was answered.
+    fn try_pull(&mut self, pull: &Pull, may_wait: bool, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        match pull_message::answer(&self.broker, pull, may_wait, &mut self.entries, out) {
+            Outcome::Nothing => false,
+            Outcome::Answered(code) => {
+                record(&self.broker, pull.caller.code, code, pull.begun.elapsed(), out.len() - before);
+                true
             }
         }
     }
 
-    fn release_pulls(&mut self, out: &mut Vec<u8>) {
+    fn release_pulls(&mut self, out: &mut Vec<u8>) -> bool {
         while let Some((deadline, token)) = self.deadlines.first().copied() {
             if deadline > Instant::now() {
-                return;
+                return false;
+            }
+            if out.len() >= MAX_ANSWER_BYTES {
+                return true;
             }
             self.deadlines.remove(&(deadline, token));
             let Some(parked) = self.parked.remove(&token) else { continue };
             self.broker.waiting.unpark(&parked.pull.queue, self.peer.id, token);
             self.run_pull(parked.pull, None, out);
         }
+        false
     }
 
     // ---- everything else ----
@@ -223,7 +250,14 @@ impl BrokerSession {
     }
 }
 
-fn answer_send(broker: &Broker, send: &PendingSend, stored: &[Stored], code: ResponseCode, latency: Duration, out: &mut Vec<u8>) {
+fn answer_send(
+    broker: &Broker,
+    send: &PendingSend,
+    stored: &[Stored],
+    code: ResponseCode,
+    latency: Duration,
+    out: &mut Vec<u8>,
+) {
     let before = out.len();
     if !send.caller.oneway {
         frame::encode(out, &send.caller.head(code, None), &SendReply { broker, send, stored }, b"");
@@ -239,9 +273,12 @@ fn record(broker: &Broker, request: RequestCode, result: ResponseCode, latency: 
 fn refusal_of(error: Option<&AppendError>) -> Refusal {
     match error {
         None => Refusal::new(ResponseCode::TOPIC_NOT_EXIST, "the topic was deleted"),
-        Some(e @ AppendError::Full(_)) => {
-            Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now. It may be caused by one of the following reasons: the broker's disk is full: {e}"))
-        }
+        Some(e @ AppendError::Full(_)) => Refusal::new(
+            ResponseCode::SERVICE_NOT_AVAILABLE,
+            format!(
+                "service not available now. It may be caused by one of the following reasons: the broker's disk is full: {e}"
+            ),
+        ),
         Some(e @ AppendError::Stopped(_)) => Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, e.to_string()),
         Some(e @ AppendError::TooLarge(_)) => Refusal::new(ResponseCode::MESSAGE_ILLEGAL, e.to_string()),
         Some(e @ AppendError::Io { .. }) => Refusal::failed(e),
@@ -301,17 +338,18 @@ impl Session for BrokerSession {
         }
     }
 
-    fn on_progress(&mut self, out: &mut Vec<u8>) {
-        if !self.unanswered.is_empty() {
-            self.release_sends(out);
-        }
-        if !self.deadlines.is_empty() {
-            self.release_pulls(out);
-        }
+    fn on_progress(&mut self, out: &mut Vec<u8>) -> bool {
+        self.release_sends(out) || self.release_pulls(out)
+    }
+
+    fn on_stop(&mut self, _out: &mut Vec<u8>) {
+        let now = Instant::now();
+        self.deadlines = self.parked.keys().map(|token| (now, *token)).collect();
+        self.parked.values_mut().for_each(|p| p.deadline = now);
     }
 
     fn may_read(&self) -> bool {
-        self.unanswered.iter().map(|u| u.sends.len()).sum::<usize>() < self.broker.config.max_unanswered_sends
+        self.unanswered_sends < self.broker.config.max_unanswered_sends
     }
 
     fn owes(&self) -> bool {

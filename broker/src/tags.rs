@@ -12,17 +12,17 @@ pub enum TagFilter {
 }
 
 impl TagFilter {
-    /// Reads an expression: `*`, nothing, or tags separated by `||`.
-    pub fn parse(expression: &str) -> TagFilter {
+    /// Reads an expression: `*`, nothing, or tags separated by `||`; `None` if there are only separators.
+    pub fn parse(expression: &str) -> Option<TagFilter> {
         let expression = expression.trim();
         if expression.is_empty() || expression == "*" {
-            return TagFilter::All;
+            return Some(TagFilter::All);
         }
         let tags = expression.split("||").map(str::trim).filter(|t| !t.is_empty());
         let mut codes: Vec<i64> = tags.map(|t| tags_code(Some(t))).collect();
         codes.sort_unstable();
         codes.dedup();
-        if codes.is_empty() { TagFilter::All } else { TagFilter::Codes(codes) }
+        (!codes.is_empty()).then_some(TagFilter::Codes(codes))
     }
 
     /// Says whether a message may be wanted.
@@ -40,10 +40,14 @@ mod tests {
 
     #[test]
     fn expressions_are_read_as_java_reads_them() {
-        assert_eq!(TagFilter::parse(" * "), TagFilter::All);
-        assert_eq!(TagFilter::parse(""), TagFilter::All);
-        let ab = TagFilter::parse("A || B");
+        assert_eq!(TagFilter::parse(" * "), Some(TagFilter::All));
+        assert_eq!(TagFilter::parse(""), Some(TagFilter::All));
+        assert_eq!(TagFilter::parse(" || "), None);
+        let ab = TagFilter::parse("A || B").unwrap();
         assert!(ab.matches(tags_code(Some("A"))) && ab.matches(tags_code(Some("B"))) && !ab.matches(0));
-        assert!(TagFilter::parse("Aa").matches(tags_code(Some("BB"))), "equal hashes pass; the client looks at the text");
+        assert!(
+            TagFilter::parse("Aa").unwrap().matches(tags_code(Some("BB"))),
+            "equal hashes pass; the client looks at the text"
+        );
     }
 }

@@ -14,6 +14,9 @@ use protocol::names;
 
 use crate::persist::{Journal, LoadError};
 
+/// Queues a topic may have.
+pub const MAX_QUEUES: i32 = 65_535;
+
 /// All topics.
 pub struct Topics {
     table: RwLock<HashMap<String, Arc<TopicConfig>>>,
@@ -91,31 +94,46 @@ impl Topics {
         if self.get(&topic.topic_name).is_some_and(|old| *old == topic) {
             return Ok(());
         }
+        self.insert(&mut journal, topic, now_ms).map(|_| ())
+    }
+
+    fn insert(&self, journal: &mut Journal, topic: TopicConfig, now_ms: i64) -> io::Result<Arc<TopicConfig>> {
         journal.append([(topic.topic_name.as_str(), Some(&topic))].into_iter())?;
-        self.table.write().insert(topic.topic_name.clone(), Arc::new(topic));
+        let topic = Arc::new(topic);
+        self.table.write().insert(topic.topic_name.clone(), topic.clone());
         self.changed(now_ms);
-        self.tidy(&mut journal);
-        Ok(())
+        self.tidy(journal);
+        Ok(topic)
     }
 
     /// Makes a topic unless it exists. Durable on return; the one that exists then is returned.
     pub fn put_if_absent(&self, topic: TopicConfig, now_ms: i64) -> io::Result<Arc<TopicConfig>> {
-        let name = topic.topic_name.clone();
-        if self.get(&name).is_none() {
-            self.put(topic, now_ms)?;
+        let mut journal = self.journal.lock();
+        match self.get(&topic.topic_name) {
+            Some(existing) => Ok(existing),
+            None => self.insert(&mut journal, topic, now_ms),
         }
-        self.get(&name).ok_or_else(|| io::Error::other("topic was deleted as it was made"))
     }
 
-    /// Removes a topic. Durable on return. Says whether it existed.
-    pub fn remove(&self, topic: &str, now_ms: i64) -> io::Result<bool> {
+    /// Removes a topic; `drop_messages` is called when nobody finds it any more and nobody can make it anew yet.
+    /// Durable on return, and not removed on an error. Says whether it existed.
+    pub fn remove(
+        &self,
+        topic: &str,
+        now_ms: i64,
+        drop_messages: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<bool> {
         let mut journal = self.journal.lock();
-        if self.get(topic).is_none() {
-            return Ok(false);
-        }
-        journal.append::<TopicConfig>([(topic, None)].into_iter())?;
-        self.table.write().remove(topic);
+        let Some(old) = self.table.write().remove(topic) else { return Ok(false) };
         self.changed(now_ms);
+        // Messages first: a crash in between leaves an empty topic, never one that shows old messages again.
+        let removed =
+            drop_messages().and_then(|()| journal.append::<TopicConfig>([(topic, None)].into_iter()));
+        if let Err(e) = removed {
+            self.table.write().insert(topic.to_owned(), old);
+            self.changed(now_ms);
+            return Err(e);
+        }
         self.tidy(&mut journal);
         Ok(true)
     }
@@ -128,7 +146,8 @@ impl Topics {
 
     fn tidy(&self, journal: &mut Journal) {
         if journal.is_stale(self.table.read().len()) {
-            let live: BTreeMap<_, _> = self.all().0.into_iter().filter(|(k, _)| !self.system.contains(k)).collect();
+            let live: BTreeMap<_, _> =
+                self.all().0.into_iter().filter(|(k, _)| !self.system.contains(k)).collect();
             if let Err(e) = journal.rewrite(&live) {
                 tracing::warn!("rewrite of the topic table: {e}");
             }
@@ -186,7 +205,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return Err("The specified topic is blank.".to_owned());
     }
     if let Some(c) = names::illegal_character(name) {
-        return Err(format!("The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$ (found {c:?})"));
+        return Err(format!(
+            "The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$ (found {c:?})"
+        ));
     }
     if name.len() > names::MAX_TOPIC {
         return Err(format!("The specified topic is longer than topic max length {}.", names::MAX_TOPIC));
@@ -199,7 +220,12 @@ mod tests {
     use super::*;
 
     fn topic(name: &str, queues: i32) -> TopicConfig {
-        TopicConfig { topic_name: name.into(), read_queue_nums: queues, write_queue_nums: queues, ..TopicConfig::default() }
+        TopicConfig {
+            topic_name: name.into(),
+            read_queue_nums: queues,
+            write_queue_nums: queues,
+            ..TopicConfig::default()
+        }
     }
 
     #[test]
@@ -210,10 +236,16 @@ mod tests {
         topics.put(topic("T", 4), 2).unwrap();
         topics.put(topic("U", 4), 3).unwrap();
         topics.put(topic("T", 6), 4).unwrap();
-        assert!(topics.remove("U", 5).unwrap());
-        assert!(!topics.remove("U", 6).unwrap());
+        assert!(topics.remove("U", 5, || Ok(())).unwrap());
+        assert!(!topics.remove("U", 6, || Ok(())).unwrap());
+        assert!(topics.remove("T", 7, || Err(io::ErrorKind::StorageFull.into())).is_err());
+        assert_eq!(
+            topics.put_if_absent(topic("T", 1), 8).unwrap().read_queue_nums,
+            6,
+            "not removed, not replaced"
+        );
         assert_ne!(topics.generation(), before);
-        assert_eq!(topics.all().1.counter, 4);
+        assert_eq!(topics.all().1.counter, 6);
         drop(topics);
         let topics = Topics::load(dir.path(), system_topics("C", "b", 8), 9).unwrap();
         assert_eq!(topics.get("T").unwrap().read_queue_nums, 6);

@@ -1,7 +1,7 @@
 //! Who waits for messages: per queue the pulls that found nothing. An append wakes those whose filter lets the message
 //! through; nothing sweeps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,14 +13,15 @@ use crate::tags::TagFilter;
 
 /// All parked pulls.
 pub struct Waiting {
-    queues: Mutex<HashMap<u64, Vec<Waiter>>>,
+    queues: Mutex<HashMap<u64, BTreeMap<Key, Waiter>>>,
     parked: AtomicUsize,
     most: usize,
 }
 
+/// Connection and token.
+type Key = (u64, u64);
+
 struct Waiter {
-    connection: u64,
-    token: u64,
     filter: TagFilter,
     mailbox: Arc<Mailbox>,
 }
@@ -33,20 +34,27 @@ impl Waiting {
 
     /// Parks a pull. The caller must look at the queue again afterwards: a message may have come in between. Returns
     /// false when too many are parked.
-    pub fn park(&self, queue: &Queue, connection: u64, token: u64, filter: TagFilter, mailbox: Arc<Mailbox>) -> bool {
+    pub fn park(
+        &self,
+        queue: &Queue,
+        connection: u64,
+        token: u64,
+        filter: TagFilter,
+        mailbox: Arc<Mailbox>,
+    ) -> bool {
         if self.parked.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.parked.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         let mut queues = self.queues.lock();
-        queues.entry(queue.uid).or_default().push(Waiter { connection, token, filter, mailbox });
+        queues.entry(queue.uid).or_default().insert((connection, token), Waiter { filter, mailbox });
         queue.waiters.fetch_add(1, Ordering::SeqCst);
         true
     }
 
     /// Takes a pull away, if it was not woken already.
     pub fn unpark(&self, queue: &Queue, connection: u64, token: u64) {
-        self.take(queue, |w| w.connection == connection && w.token == token);
+        self.take(queue, |waiters| waiters.remove(&(connection, token)).map_or(0, |_| 1));
     }
 
     /// A message with these tags was appended to a queue.
@@ -54,21 +62,35 @@ impl Waiting {
         if queue.waiters.load(Ordering::SeqCst) == 0 {
             return;
         }
-        for waiter in self.take(queue, |w| w.filter.matches(tags_code)) {
-            waiter.mailbox.token(waiter.token);
+        self.wake_those(queue, |w| w.filter.matches(tags_code));
+    }
+
+    /// A queue is no more: whoever waits for it has to hear so.
+    pub fn wake_all(&self, queue: &Queue) {
+        self.wake_those(queue, |_| true);
+    }
+
+    fn wake_those(&self, queue: &Queue, wanted: impl Fn(&Waiter) -> bool) {
+        let mut woken = Vec::new();
+        self.take(queue, |waiters| {
+            woken.extend(waiters.extract_if(.., |_, w| wanted(w)));
+            woken.len()
+        });
+        for ((_, token), waiter) in woken {
+            waiter.mailbox.token(token);
         }
     }
 
-    fn take(&self, queue: &Queue, wanted: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+    /// `from` removes waiters of a queue and says how many.
+    fn take(&self, queue: &Queue, from: impl FnOnce(&mut BTreeMap<Key, Waiter>) -> usize) {
         let mut queues = self.queues.lock();
-        let Some(waiters) = queues.get_mut(&queue.uid) else { return Vec::new() };
-        let taken: Vec<Waiter> = waiters.extract_if(.., |w| wanted(w)).collect();
+        let Some(waiters) = queues.get_mut(&queue.uid) else { return };
+        let taken = from(waiters);
         if waiters.is_empty() {
             queues.remove(&queue.uid);
         }
-        queue.waiters.fetch_sub(taken.len(), Ordering::SeqCst);
-        self.parked.fetch_sub(taken.len(), Ordering::Relaxed);
-        taken
+        queue.waiters.fetch_sub(taken, Ordering::SeqCst);
+        self.parked.fetch_sub(taken, Ordering::Relaxed);
     }
 
     /// Returns how many pulls are parked.

@@ -157,18 +157,22 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`]; an answer with an error code is `Ok`.
-    pub async fn call(&self, code: RequestCode, ext: &impl EncodeExt, body: &[u8], timeout: Duration) -> Result<Response, CallError> {
+    pub async fn call(
+        &self,
+        code: RequestCode,
+        ext: &impl EncodeExt,
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Response, CallError> {
         let opaque = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let (tx, rx) = oneshot::channel();
         let head = CommandHead::request(self.inner.options.serialization, code.0, opaque);
         self.queue(&head, ext, body, Some(tx))?;
+        let _forget = Forget { inner: &self.inner, opaque };
         match tokio::time::timeout(timeout, rx).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(_)) => Err(CallError::Lost(self.inner.addr.clone())),
-            Err(_) => {
-                self.inner.state.lock().waiting.remove(&opaque);
-                Err(CallError::Timeout { addr: self.inner.addr.clone(), code, timeout })
-            }
+            Err(_) => Err(CallError::Timeout { addr: self.inner.addr.clone(), code, timeout }),
         }
     }
 
@@ -179,7 +183,13 @@ impl Client {
         self.queue(&head, ext, body, None)
     }
 
-    fn queue(&self, head: &CommandHead<'_>, ext: &impl EncodeExt, body: &[u8], tx: Option<oneshot::Sender<Response>>) -> Result<(), CallError> {
+    fn queue(
+        &self,
+        head: &CommandHead<'_>,
+        ext: &impl EncodeExt,
+        body: &[u8],
+        tx: Option<oneshot::Sender<Response>>,
+    ) -> Result<(), CallError> {
         let mut state = self.inner.state.lock();
         if state.lost {
             return Err(CallError::Lost(self.inner.addr.clone()));
@@ -194,6 +204,18 @@ impl Client {
         drop(state);
         self.inner.queued.notify_one();
         Ok(())
+    }
+}
+
+/// A call that ends, also by being dropped, leaves nothing behind.
+struct Forget<'a> {
+    inner: &'a Inner,
+    opaque: i32,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.inner.state.lock().waiting.remove(&self.opaque);
     }
 }
 
@@ -231,8 +253,14 @@ impl Inner {
             return;
         }
         let remark = format!(" request type {} not supported", frame.header.code);
-        let head = CommandHead::answer(&frame.header, ResponseCode::REQUEST_CODE_NOT_SUPPORTED.0, Some(&remark));
-        frame::encode(&mut self.state.lock().out, &head, &NoFields, b"");
+        let head =
+            CommandHead::answer(&frame.header, ResponseCode::REQUEST_CODE_NOT_SUPPORTED.0, Some(&remark));
+        let mut state = self.state.lock();
+        // A server that asks without reading gets no more answers than fit.
+        if state.out.len() < self.options.max_queued_bytes {
+            frame::encode(&mut state.out, &head, &NoFields, b"");
+        }
+        drop(state);
         self.queued.notify_one();
     }
 }
@@ -284,4 +312,23 @@ pub fn decode_fields<T>(response: &Response, decode: impl for<'a> FnOnce(&ExtFie
         bytes.extend_from_slice(v.as_bytes());
     }
     decode(&ExtFields::Binary(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dropped_call_leaves_nothing_behind() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let client = Client::connect(&addr, ClientOptions::default()).await.unwrap();
+        let call = client.call(RequestCode(1), &NoFields, b"", Duration::from_secs(3600));
+        tokio::select! {
+            biased;
+            _ = call => panic!("nobody answers"),
+            _ = listener.accept() => {}
+        }
+        assert!(client.inner.state.lock().waiting.is_empty());
+    }
 }

@@ -2,21 +2,27 @@
 //! No task, channel or lock stands between the socket and the session.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use protocol::frame::{self, Decoded, FrameView};
+use protocol::frame::{self, FrameView};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::debug;
 
-use crate::limits::{Limits, Stats};
+use crate::input::Input;
+use crate::limits::Reserved;
 use crate::mailbox::Mailbox;
 use crate::{Shutdown, server::Shared};
 
 /// How long a stopping connection waits for answers that are still due.
 const DRAIN: Duration = Duration::from_secs(3);
+/// Reads after which a connection lets others run, though there is more to read.
+const READS_IN_A_ROW: u32 = 8;
+/// A connection without anything to say keeps no larger buffer for answers.
+const MAX_IDLE_OUT: usize = 16 * 1024;
 
 /// The other end of a connection.
 #[derive(Clone)]
@@ -49,12 +55,18 @@ pub trait Session: Send {
     }
 
     /// Releases answers whose time has come. Called after every event, so it must be cheap when there are none.
-    fn on_progress(&mut self, _out: &mut Vec<u8>) {}
+    /// Returns true when it stopped early to have `out` written first; it is called again then.
+    fn on_progress(&mut self, _out: &mut Vec<u8>) -> bool {
+        false
+    }
 
     /// Says whether more frames may be read now; false is back-pressure.
     fn may_read(&self) -> bool {
         true
     }
+
+    /// The server stops: nothing more is read. What is held without need is to be answered now.
+    fn on_stop(&mut self, _out: &mut Vec<u8>) {}
 
     /// Says whether answers are still due; a stopping server waits for them.
     fn owes(&self) -> bool {
@@ -76,7 +88,7 @@ impl<S: Session> Drop for Closing<S> {
 
 /// Why a connection ended; for the debug log and the counters.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(crate) enum Ended {
     #[error("closed by peer")]
     Eof,
     #[error("closed by us")]
@@ -91,23 +103,29 @@ enum Ended {
     SlowFrame,
     #[error("answer not taken for too long")]
     SlowReader,
-    #[error("no budget left for a frame of {0} bytes")]
+    #[error("no budget left to hold {0} bytes")]
     Budget(usize),
     #[error("server stops")]
     Stopping,
 }
 
 /// Runs a connection to its end.
-pub(crate) async fn run<S: Session>(stream: TcpStream, peer: Peer, session: S, shared: Arc<Shared>, shutdown: Shutdown) {
+pub(crate) async fn run<S: Session>(
+    stream: TcpStream,
+    peer: Peer,
+    session: S,
+    shared: Arc<Shared>,
+    shutdown: Shutdown,
+) {
     let mut session = Closing(session);
     let mut c = Connection {
         stream,
         mailbox: peer.mailbox.clone(),
         input: Input::new(shared.clone()),
         out: Vec::new(),
-        tokens: Vec::new(),
         shared,
         shutdown,
+        stopping: None,
     };
     let ended = c.drive(&mut session.0).await.expect_err("drive ends only with a reason");
     let stats = &c.shared.stats;
@@ -133,40 +151,55 @@ struct Connection {
     mailbox: Arc<Mailbox>,
     input: Input,
     out: Vec<u8>,
-    tokens: Vec<u64>,
     shared: Arc<Shared>,
     shutdown: Shutdown,
+    /// When a stopping connection ends, whatever is due.
+    stopping: Option<Instant>,
 }
 
 impl Connection {
     async fn drive(&mut self, session: &mut impl Session) -> Result<std::convert::Infallible, Ended> {
         let mut last_activity = Instant::now();
-        let timer = sleep_until(last_activity + self.shared.limits.idle_timeout.min(self.shared.limits.frame_timeout));
+        let timer = sleep_until(
+            last_activity + self.shared.limits.idle_timeout.min(self.shared.limits.frame_timeout),
+        );
         tokio::pin!(timer);
-        let mut stopping: Option<Instant> = None;
+        let mut told_to_stop = false;
+        let mut reads = 0;
         loop {
-            match self.next_event(session, timer.as_mut(), stopping.is_some()).await {
+            match self.next_event(session, timer.as_mut()).await {
                 Event::Readable => {
-                    if self.input.read(&self.stream, &self.shared.limits)? {
+                    if self.input.read(&self.stream)? {
                         last_activity = Instant::now();
                         self.handle_frames(session).await?;
+                        reads += 1;
+                    } else {
+                        reads = 0;
+                    }
+                    // A peer that never pauses must neither keep this thread nor the stop signal out.
+                    if reads >= READS_IN_A_ROW {
+                        reads = 0;
+                        tokio::task::yield_now().await;
+                        if *self.shutdown.borrow() {
+                            self.begin_stop();
+                        }
                     }
                 }
                 Event::Other => {}
                 Event::Timer => self.check_time(last_activity, timer.as_mut())?,
-                Event::Stop if stopping.is_none() => {
-                    stopping = Some(Instant::now() + DRAIN);
-                    timer.as_mut().reset(Instant::now() + DRAIN);
-                }
-                Event::Stop => {}
+                Event::Stop => self.begin_stop(),
             }
-            if self.mailbox.is_full() {
-                self.mailbox.take(&mut self.out, &mut self.tokens);
-                for token in std::mem::take(&mut self.tokens) {
-                    session.on_token(token, &mut self.out);
-                }
+            if let Some(deadline) = self.stopping
+                && !told_to_stop
+            {
+                told_to_stop = true;
+                session.on_stop(&mut self.out);
+                timer.as_mut().reset(deadline);
             }
-            session.on_progress(&mut self.out);
+            self.handle_mailbox(session).await?;
+            while session.on_progress(&mut self.out) {
+                self.write().await?;
+            }
             if !self.out.is_empty() {
                 self.write().await?;
                 last_activity = Instant::now();
@@ -174,13 +207,16 @@ impl Connection {
             if self.mailbox.is_closing() {
                 return Err(Ended::Asked);
             }
-            if stopping.is_some_and(|deadline| !session.owes() || Instant::now() >= deadline) {
+            if told_to_stop
+                && (!session.owes() || self.stopping.is_some_and(|deadline| Instant::now() >= deadline))
+            {
                 return Err(Ended::Stopping);
             }
         }
     }
 
-    async fn next_event(&mut self, session: &mut impl Session, timer: std::pin::Pin<&mut Sleep>, stopping: bool) -> Event {
+    async fn next_event(&mut self, session: &mut impl Session, timer: Pin<&mut Sleep>) -> Event {
+        let stopping = self.stopping.is_some();
         let may_read = !stopping && session.may_read();
         tokio::select! {
             biased;
@@ -208,7 +244,26 @@ impl Connection {
         }
     }
 
-    fn check_time(&self, last_activity: Instant, timer: std::pin::Pin<&mut Sleep>) -> Result<(), Ended> {
+    async fn handle_mailbox(&mut self, session: &mut impl Session) -> Result<(), Ended> {
+        if !self.mailbox.is_full() {
+            return Ok(());
+        }
+        let mut tokens = Vec::new();
+        self.mailbox.take(&mut self.out, &mut tokens);
+        for token in tokens {
+            session.on_token(token, &mut self.out);
+            if self.out.len() >= self.shared.limits.max_unanswered_bytes {
+                self.write().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_stop(&mut self) {
+        self.stopping.get_or_insert_with(|| Instant::now() + DRAIN);
+    }
+
+    fn check_time(&self, last_activity: Instant, timer: Pin<&mut Sleep>) -> Result<(), Ended> {
         let now = Instant::now();
         let limits = &self.shared.limits;
         if self.input.begun.is_some_and(|t| now >= t + limits.frame_timeout) {
@@ -225,153 +280,42 @@ impl Connection {
 
     async fn write(&mut self) -> Result<(), Ended> {
         let mut at = 0;
+        let mut held = None;
         while at < self.out.len() {
             match self.stream.try_write(&self.out[at..]) {
                 Ok(0) => return Err(Ended::Eof),
                 Ok(n) => at += n,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    let ready = timeout(self.shared.limits.write_timeout, self.stream.writable()).await;
-                    ready.map_err(|_| Ended::SlowReader)??;
+                    if held.is_none() {
+                        let reserved = Reserved::take(&self.shared, self.out.len());
+                        held = Some(reserved.ok_or(Ended::Budget(self.out.len()))?);
+                    }
+                    self.writable().await?;
                 }
                 Err(e) => return Err(e.into()),
             }
         }
         self.shared.stats.bytes_out.fetch_add(at as u64, Ordering::Relaxed);
         self.out.clear();
-        if self.out.capacity() > 64 * 1024 {
+        if self.out.capacity() > MAX_IDLE_OUT {
             self.out = Vec::new();
         }
         Ok(())
     }
-}
 
-/// Bytes read and not yet handled. Holds a buffer only while there are some.
-struct Input {
-    buffer: Vec<u8>,
-    filled: usize,
-    /// Bytes reserved from the budget of large frames.
-    reserved: usize,
-    /// How long the frame at the front must become, when it is larger than the buffer.
-    wanted: usize,
-    /// When the incomplete frame at the front began.
-    begun: Option<Instant>,
-    shared: Arc<Shared>,
-}
-
-impl Input {
-    fn new(shared: Arc<Shared>) -> Input {
-        Input { buffer: Vec::new(), filled: 0, reserved: 0, wanted: 0, begun: None, shared }
-    }
-
-    /// Reads once. Returns false when there was nothing after all.
-    fn read(&mut self, stream: &TcpStream, limits: &Limits) -> Result<bool, Ended> {
-        if self.buffer.is_empty() {
-            self.buffer = self.shared.pool.take(limits.read_buffer);
-        }
-        if self.filled == self.buffer.len() {
-            self.grow(limits)?;
-        }
-        match stream.try_read(&mut self.buffer[self.filled..]) {
-            Ok(0) => Err(Ended::Eof),
-            Ok(n) => {
-                self.filled += n;
-                self.shared.stats.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
-                Ok(true)
+    /// Waits until the peer takes more. A stopping server does not wait for long.
+    async fn writable(&mut self) -> Result<(), Ended> {
+        let (shutdown, stopping) = (&mut self.shutdown, &mut self.stopping);
+        let stopped = async {
+            if stopping.is_none() {
+                let _ = shutdown.wait_for(|stop| *stop).await;
             }
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                self.settle();
-                Ok(false)
-            }
-            Err(e) => Err(e.into()),
+            sleep_until(*stopping.get_or_insert_with(|| Instant::now() + DRAIN)).await;
+        };
+        tokio::select! {
+            ready = self.stream.writable() => Ok(ready?),
+            () = sleep(self.shared.limits.write_timeout) => Err(Ended::SlowReader),
+            () = stopped => Err(Ended::Stopping),
         }
-    }
-
-    /// Doubles the buffer, never beyond the frame at its front: what is allocated stays in proportion to what came.
-    fn grow(&mut self, limits: &Limits) -> Result<(), Ended> {
-        let size = (self.buffer.len() * 2).min(self.wanted.max(self.buffer.len() + 1));
-        let more = size - self.buffer.len();
-        if !self.shared.stats.reserve(more, limits) {
-            return Err(Ended::Budget(self.wanted));
-        }
-        self.reserved += more;
-        self.buffer.resize(size, 0);
-        Ok(())
-    }
-
-    /// Calls `each` for the complete frames from the front on, until it returns false. Returns the bytes they took,
-    /// and whether there may be further complete ones.
-    fn each_frame(&mut self, mut each: impl FnMut(FrameView<'_>) -> bool) -> Result<(usize, bool), Ended> {
-        let mut at = 0;
-        loop {
-            match frame::decode(&self.buffer[at..self.filled]) {
-                Decoded::Frame(frame, used) => {
-                    at += used;
-                    if !each(frame) {
-                        return Ok((at, at < self.filled));
-                    }
-                }
-                Decoded::NeedMore(wanted) => {
-                    self.wanted = wanted;
-                    return Ok((at, false));
-                }
-                Decoded::Malformed(reason) => return Err(reason.into()),
-            }
-        }
-    }
-
-    fn consume(&mut self, used: usize) {
-        if used > 0 {
-            self.buffer.copy_within(used..self.filled, 0);
-            self.filled -= used;
-            self.begun = None;
-        }
-        if self.filled > 0 && self.begun.is_none() {
-            self.begun = Some(Instant::now());
-        }
-        self.settle();
-    }
-
-    /// Gives the buffer back when nothing is in it.
-    fn settle(&mut self) {
-        if self.filled > 0 || self.buffer.is_empty() {
-            return;
-        }
-        self.shared.stats.release(std::mem::take(&mut self.reserved));
-        self.shared.pool.give(std::mem::take(&mut self.buffer), self.shared.limits.read_buffer);
-        self.begun = None;
-    }
-}
-
-impl Drop for Input {
-    fn drop(&mut self) {
-        self.filled = 0;
-        self.settle();
-    }
-}
-
-/// Read buffers that no connection needs at the moment.
-#[derive(Default)]
-pub(crate) struct BufferPool(parking_lot::Mutex<Vec<Vec<u8>>>);
-
-/// Buffers kept for the next read.
-const POOLED: usize = 64;
-
-impl BufferPool {
-    fn take(&self, size: usize) -> Vec<u8> {
-        self.0.lock().pop().unwrap_or_else(|| vec![0; size])
-    }
-
-    fn give(&self, buffer: Vec<u8>, size: usize) {
-        let mut pool = self.0.lock();
-        if buffer.len() == size && pool.len() < POOLED {
-            pool.push(buffer);
-        }
-    }
-}
-
-impl Stats {
-    pub(crate) fn opened(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -10,6 +10,7 @@
 pub mod client;
 pub mod connection;
 pub mod handler;
+mod input;
 pub mod limits;
 pub mod mailbox;
 pub mod server;

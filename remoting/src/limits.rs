@@ -1,7 +1,10 @@
 //! The bounds of a server's connections, and what they are at now. Every bound has a name in the configuration.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use crate::server::Shared;
 
 /// Bounds of a server's connections.
 #[derive(Debug, Clone)]
@@ -16,7 +19,8 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Bytes read at once, and kept by a connection that has frames to read.
     pub read_buffer: usize,
-    /// Bytes of all frames too large for the read buffer, over all connections. `maxBufferedBytes`.
+    /// Bytes of frames that are not complete and of answers that are not taken, over all connections.
+    /// `maxBufferedBytes`.
     pub max_buffered_bytes: usize,
     /// Bytes of answers of one connection before it stops reading on. `maxUnansweredBytes`.
     pub max_unanswered_bytes: usize,
@@ -41,7 +45,7 @@ impl Default for Limits {
 pub struct Stats {
     /// Open connections.
     pub connections: AtomicUsize,
-    /// Bytes in buffers of large frames.
+    /// Bytes of frames that are not complete and of answers that are not taken.
     pub buffered_bytes: AtomicUsize,
     /// Connections accepted.
     pub accepted: AtomicU64,
@@ -57,18 +61,23 @@ pub struct Stats {
     pub bytes_out: AtomicU64,
 }
 
-impl Stats {
-    /// Takes `bytes` from the budget of large frames; false when it is used up.
-    pub(crate) fn reserve(&self, bytes: usize, limits: &Limits) -> bool {
-        let before = self.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > limits.max_buffered_bytes {
-            self.buffered_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return false;
-        }
-        true
-    }
+/// A part of the budget of bytes, given back when dropped.
+pub(crate) struct Reserved {
+    stats: Arc<Stats>,
+    bytes: usize,
+}
 
-    pub(crate) fn release(&self, bytes: usize) {
-        self.buffered_bytes.fetch_sub(bytes, Ordering::Relaxed);
+impl Reserved {
+    /// Takes `bytes` from the budget; `None` when it is used up.
+    pub fn take(shared: &Shared, bytes: usize) -> Option<Reserved> {
+        let reserved = Reserved { stats: shared.stats.clone(), bytes };
+        let before = shared.stats.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        (before + bytes <= shared.limits.max_buffered_bytes).then_some(reserved)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.stats.buffered_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Frames a connection may have waiting that it did not ask for.
-const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
+const MAX_FRAME_BYTES: usize = 256 * 1024;
 
 /// The mailbox of one connection.
 #[derive(Default)]
@@ -25,8 +25,8 @@ struct Inner {
 }
 
 impl Mailbox {
-    /// Lets `encode` append frames to be sent. Returns false, and drops them, when the peer is so slow that 4 MiB
-    /// are waiting already, or the connection is closing.
+    /// Lets `encode` append frames to be sent. Returns false, and drops them, when the peer is so slow that 256
+    /// KiB are waiting already, or the connection is closing.
     pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut inner = self.inner.lock();
         if inner.frames.len() > MAX_FRAME_BYTES || self.closing.load(Ordering::Relaxed) {

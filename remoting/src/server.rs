@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::Shutdown;
-use crate::connection::{self, BufferPool, Peer, Session};
+use crate::connection::{self, Peer, Session};
+use crate::input::BufferPool;
 use crate::limits::{Limits, Stats};
 use crate::mailbox::Mailbox;
 
@@ -32,7 +33,13 @@ pub(crate) struct Shared {
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(1);
 
 /// Serves connections of a listener until `shutdown` becomes true, then waits for open answers.
-pub async fn serve(listener: TcpListener, service: Arc<impl Service>, limits: Limits, stats: Arc<Stats>, mut shutdown: Shutdown) {
+pub async fn serve(
+    listener: TcpListener,
+    service: Arc<impl Service>,
+    limits: Limits,
+    stats: Arc<Stats>,
+    mut shutdown: Shutdown,
+) {
     let shared = Arc::new(Shared { limits, stats, pool: BufferPool::default() });
     let mut connections = JoinSet::new();
     loop {
@@ -55,7 +62,13 @@ pub async fn serve(listener: TcpListener, service: Arc<impl Service>, limits: Li
     while connections.join_next().await.is_some() {}
 }
 
-fn start(stream: TcpStream, service: &Arc<impl Service>, shared: &Arc<Shared>, connections: &mut JoinSet<()>, shutdown: &Shutdown) {
+fn start(
+    stream: TcpStream,
+    service: &Arc<impl Service>,
+    shared: &Arc<Shared>,
+    connections: &mut JoinSet<()>,
+    shutdown: &Shutdown,
+) {
     if shared.stats.connections.load(Ordering::Relaxed) >= shared.limits.max_connections {
         shared.stats.refused.fetch_add(1, Ordering::Relaxed);
         return;
@@ -68,9 +81,11 @@ fn start(stream: TcpStream, service: &Arc<impl Service>, shared: &Arc<Shared>, c
         debug!(%addr, "set TCP_NODELAY: {e}");
     }
     let id = NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed);
-    let peer = Peer { id, addr: canonical(addr), local: canonical(local), mailbox: Arc::new(Mailbox::default()) };
+    let peer =
+        Peer { id, addr: canonical(addr), local: canonical(local), mailbox: Arc::new(Mailbox::default()) };
     let session = service.accept(&peer);
-    shared.stats.opened();
+    shared.stats.connections.fetch_add(1, Ordering::Relaxed);
+    shared.stats.accepted.fetch_add(1, Ordering::Relaxed);
     let (shared, shutdown) = (shared.clone(), shutdown.clone());
     connections.spawn(async move {
         let _open = Open(shared.stats.clone());

@@ -11,30 +11,38 @@ use protocol::requests::{ConsumerGroup, DecodeExt, HeartbeatReply, UnregisterCli
 use remoting::Peer;
 use remoting::handler::{Reply, Request};
 
-use crate::broker::{Broker, blocking, now_ms};
+use crate::broker::Broker;
 use crate::handlers::pull_message::check_expression_type;
 use crate::refusal::Refusal;
 use crate::topics::retry_topic_config;
 
+/// Bytes of a heartbeat: all of it stays in memory as long as the connection.
+const MAX_HEARTBEAT: usize = 1 << 20;
+
 /// Registers the sender's groups; makes a consumer group and its retry topic when they are new.
-pub fn heartbeat(broker: &Broker, peer: &Peer, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
+pub fn heartbeat(
+    broker: &Broker,
+    peer: &Peer,
+    request: &Request<'_>,
+    reply: &mut Reply,
+) -> Result<(), Refusal> {
+    if request.body.len() > MAX_HEARTBEAT {
+        let remark = format!("heartbeat of {} bytes is more than {MAX_HEARTBEAT}", request.body.len());
+        return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
+    }
     let data = HeartbeatData::decode(request.body)?;
     for consumer in data.consumer_data_set.iter().filter(|_| !data.without_sub) {
-        crate::groups::check_name(&consumer.group_name).map_err(|e| Refusal::new(ResponseCode::INVALID_PARAMETER, e))?;
+        crate::groups::check_name(&consumer.group_name)
+            .map_err(|e| Refusal::new(ResponseCode::INVALID_PARAMETER, e))?;
         let name = &consumer.group_name;
-        let group = match broker.groups.get(name) {
-            Some(group) => group,
-            None if broker.config.auto_create_groups => {
-                blocking(|| broker.groups.get_or_create(name, now_ms())).map_err(Refusal::failed)?
-            }
-            None => continue,
-        };
+        let Some(group) = broker.group_or_create(name)? else { continue };
         let retry = retry_topic_config(name, group.retry_queue_nums);
         if broker.topics.get(&retry.topic_name).is_none() {
             broker.put_topic_if_absent(retry)?;
         }
     }
-    let changed = broker.clients.heartbeat(peer, &request.header, &data, |g| broker.notifies(g), Instant::now());
+    let changed =
+        broker.clients.heartbeat(peer, &request.header, &data, |g| broker.notifies(g), Instant::now());
     reply.set_ext(HeartbeatReply { heartbeat_v2: true, sub_change: changed });
     Ok(())
 }
@@ -42,7 +50,9 @@ pub fn heartbeat(broker: &Broker, peer: &Peer, request: &Request<'_>, reply: &mu
 /// Lets a client leave its groups.
 pub fn unregister(broker: &Broker, peer: &Peer, request: &Request<'_>) -> Result<(), Refusal> {
     let r = UnregisterClient::decode(&request.header.ext)?;
-    broker.clients.unregister(peer, r.producer_group.as_deref(), r.consumer_group.as_deref(), |g| broker.notifies(g));
+    broker
+        .clients
+        .unregister(peer, r.producer_group.as_deref(), r.consumer_group.as_deref(), |g| broker.notifies(g));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use remoting::handler::{Reply, Request};
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
+use crate::topics::MAX_QUEUES;
 
 /// Bytes of the log that count as being in memory for a new group: below this a group that never committed begins at
 /// the front of a queue, whatever it asks for (pitfall of the reference: `accessMessageInMemoryMaxRatio`).
@@ -35,8 +36,8 @@ fn not_found(remark: &str) -> Refusal {
 
 fn begins_in_memory(broker: &Broker, r: &QueryConsumerOffset<'_>) -> Result<bool, Refusal> {
     let Some(queue) = u32::try_from(r.queue_id).ok().and_then(|id| broker.store.queue(&r.topic, id)) else {
-        // Nothing was ever stored there: 0 skips nothing.
-        return Ok(true);
+        // Where nothing was ever stored, 0 skips nothing.
+        return Ok(broker.topics.get(&r.topic).is_some());
     };
     let (min, max) = queue.bounds();
     if min > 0 || max == 0 {
@@ -60,10 +61,15 @@ fn memory_bytes() -> u64 {
 /// Sets how far a group has consumed.
 pub fn update(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
     let r = UpdateConsumerOffset::decode(&request.header.ext)?;
+    // Only what exists has offsets, so that nobody can fill the table with names.
+    if broker.groups.get(&r.consumer_group).is_none() {
+        let remark = format!("Group {} not exist!", r.consumer_group);
+        return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+    }
     if broker.topics.get(&r.topic).is_none() {
         return Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("Topic {} not exist!", r.topic)));
     }
-    if r.queue_id < 0 || r.commit_offset < 0 {
+    if !(0..MAX_QUEUES).contains(&r.queue_id) || r.commit_offset < 0 {
         let remark = format!("offset {} of queue {} is not possible", r.commit_offset, r.queue_id);
         return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
     }

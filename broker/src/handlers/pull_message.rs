@@ -3,24 +3,31 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use protocol::bodies::heartbeat::MessageModel;
 use protocol::bodies::topic_config::perm;
 use protocol::codes::ResponseCode;
 use protocol::frame;
 use protocol::header::ExtFields;
-use protocol::requests::{DecodeExt, PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullMessage, PullMessageReply};
+use protocol::requests::{
+    DecodeExt, PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullMessage, PullMessageReply,
+};
 use store::{Entry, Queue, ReadError};
 
-use crate::broker::{Broker, blocking, now_ms};
+use crate::broker::{Broker, blocking};
 use crate::handlers::send_message::Caller;
-use crate::refusal::Refusal;
+use crate::refusal::{FAQ, Refusal};
 use crate::tags::TagFilter;
 
 /// Index entries looked at per pull when a filter passes few, as in Java (`maxFilterMessageSize` 16000 of them).
 const MAX_SCANNED: u64 = 16_000;
 /// Index entries fetched at once.
 const BLOCK: usize = 512;
+/// No pull is held longer, whatever the client says.
+const MAX_SUSPEND_MS: i64 = 600_000;
+/// Bytes of records in an answer that still fits a frame.
+const MAX_ANSWER: usize = frame::MAX_FRAME - (64 << 10);
 
 /// A pull that was checked.
 pub struct Pull {
@@ -32,8 +39,10 @@ pub struct Pull {
     pub offset: i64,
     /// Which messages are wanted.
     pub filter: TagFilter,
-    /// How long it may be held, ms; 0 for not at all.
-    pub suspend_ms: u64,
+    /// How long it may be held; zero for not at all.
+    pub suspend: Duration,
+    /// When it came.
+    pub begun: Instant,
     max_messages: usize,
     max_bytes: usize,
 }
@@ -41,7 +50,7 @@ pub struct Pull {
 /// What became of a pull.
 pub enum Outcome {
     /// The answer was written.
-    Answered,
+    Answered(ResponseCode),
     /// There is nothing, and the client is willing to wait.
     Nothing,
 }
@@ -53,61 +62,77 @@ pub fn prepare(broker: &Broker, caller: Caller, ext: &ExtFields<'_>) -> Result<P
     if broker.is_stopping() {
         return Err(Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker is shutting down"));
     }
-    let group = match broker.groups.get(group_name) {
-        Some(group) => group,
-        None if broker.config.auto_create_groups && crate::groups::check_name(group_name).is_ok() => {
-            blocking(|| broker.groups.get_or_create(group_name, now_ms())).map_err(Refusal::failed)?
-        }
-        None => {
-            let remark = format!("subscription group [{group_name}] does not exist, See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.");
-            return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-        }
+    let missing = || {
+        let remark = format!("subscription group [{group_name}] does not exist, {FAQ}");
+        Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
     };
+    let group = broker.group_or_create(group_name)?.ok_or_else(missing)?;
     if !group.consume_enable {
         let remark = format!("subscription group no permission, {group_name}");
         return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
     }
     let queue = find_queue(broker, &request)?;
     let filter = find_filter(broker, &request, group.consume_broadcast_enable)?;
-    if request.sys_flag & PULL_COMMIT_OFFSET != 0 {
+    if request.sys_flag & PULL_COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
         broker.offsets.set(group_name, &request.topic, request.queue_id, request.commit_offset);
     }
-    let suspend = request.sys_flag & PULL_SUSPEND != 0 && broker.config.long_polling;
+    let may_suspend = request.sys_flag & PULL_SUSPEND != 0 && broker.config.long_polling;
+    let suspend_ms = if may_suspend { request.suspend_timeout_millis.clamp(0, MAX_SUSPEND_MS) } else { 0 };
     let wanted_bytes = request.max_msg_bytes.filter(|b| *b > 0).map_or(usize::MAX, |b| b as usize);
     Ok(Pull {
         caller,
         queue,
         offset: request.queue_offset,
         filter,
-        suspend_ms: if suspend { request.suspend_timeout_millis.max(0) as u64 } else { 0 },
+        suspend: Duration::from_millis(suspend_ms as u64),
+        begun: Instant::now(),
         max_messages: (request.max_msg_nums.max(1) as usize).min(broker.config.max_pull_messages),
-        max_bytes: wanted_bytes.min(broker.config.max_pull_bytes),
+        max_bytes: wanted_bytes.min(broker.config.max_pull_bytes).min(MAX_ANSWER),
     })
 }
 
 fn find_queue(broker: &Broker, request: &PullMessage<'_>) -> Result<Arc<Queue>, Refusal> {
     let Some(topic) = broker.topics.get(&request.topic) else {
-        let remark = format!("topic[{}] not exist, apply first please! See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.", request.topic);
+        let remark = format!("topic[{}] not exist, apply first please! {FAQ}", request.topic);
         return Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark));
     };
     if !perm::is_readable(topic.perm) {
-        return Err(Refusal::new(ResponseCode::NO_PERMISSION, format!("the topic[{}] pulling message is forbidden", request.topic)));
+        return Err(Refusal::new(
+            ResponseCode::NO_PERMISSION,
+            format!("the topic[{}] pulling message is forbidden", request.topic),
+        ));
     }
     let queue = u32::try_from(request.queue_id).ok().filter(|id| (*id as i32) < topic.read_queue_nums);
     queue.and_then(|id| broker.store.queue_or_create(&request.topic, id)).ok_or_else(|| {
-        let remark = format!("queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}]", request.queue_id, request.topic, topic.read_queue_nums);
+        let remark = format!(
+            "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}]",
+            request.queue_id, request.topic, topic.read_queue_nums
+        );
         Refusal::new(ResponseCode::INVALID_PARAMETER, remark)
     })
 }
 
-fn find_filter(broker: &Broker, request: &PullMessage<'_>, broadcast_allowed: bool) -> Result<TagFilter, Refusal> {
+fn unreadable() -> Refusal {
+    Refusal::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed")
+}
+
+fn find_filter(
+    broker: &Broker,
+    request: &PullMessage<'_>,
+    broadcast_allowed: bool,
+) -> Result<TagFilter, Refusal> {
     let is_tag = |kind: Option<&str>| kind.is_none_or(|k| k.is_empty() || k == "TAG");
     if request.sys_flag & PULL_SUBSCRIPTION != 0 {
         check_expression_type(request.expression_type.as_deref())?;
-        return Ok(TagFilter::parse(request.subscription.as_deref().unwrap_or("")));
+        return TagFilter::parse(request.subscription.as_deref().unwrap_or("")).ok_or_else(unreadable);
     }
     let (group, topic) = (&*request.consumer_group, &*request.topic);
-    let missing = |what: &str| Refusal::new(ResponseCode::SUBSCRIPTION_NOT_EXIST, format!("the consumer's {what} not exist, group: {group}"));
+    let missing = |what: &str| {
+        Refusal::new(
+            ResponseCode::SUBSCRIPTION_NOT_EXIST,
+            format!("the consumer's {what} not exist, group: {group}"),
+        )
+    };
     let subscription = broker.clients.subscription(group, topic).ok_or_else(|| missing("group info"))?;
     if !broadcast_allowed && broker.clients.message_model(group) == Some(MessageModel::Broadcasting) {
         let remark = format!("the consumer group[{group}] can not consume by broadcast way");
@@ -115,12 +140,15 @@ fn find_filter(broker: &Broker, request: &PullMessage<'_>, broadcast_allowed: bo
     }
     let subscription = subscription.ok_or_else(|| missing("subscription"))?;
     if subscription.sub_version < request.sub_version {
-        return Err(Refusal::new(ResponseCode::SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest"));
+        return Err(Refusal::new(
+            ResponseCode::SUBSCRIPTION_NOT_LATEST,
+            "the consumer's subscription not latest",
+        ));
     }
     if !is_tag(Some(&subscription.expression_type)) {
         check_expression_type(Some(&subscription.expression_type))?;
     }
-    Ok(TagFilter::parse(&subscription.sub_string))
+    TagFilter::parse(&subscription.sub_string).ok_or_else(unreadable)
 }
 
 /// Refuses every filter but tags.
@@ -135,7 +163,13 @@ pub fn check_expression_type(kind: Option<&str>) -> Result<(), Refusal> {
 }
 
 /// Answers a pull. With `may_wait`, one that finds nothing at the end of its queue is left unanswered.
-pub fn answer(broker: &Broker, pull: &Pull, may_wait: bool, entries: &mut Vec<Entry>, out: &mut Vec<u8>) -> Outcome {
+pub fn answer(
+    broker: &Broker,
+    pull: &Pull,
+    may_wait: bool,
+    entries: &mut Vec<Entry>,
+    out: &mut Vec<u8>,
+) -> Outcome {
     let (min, max) = pull.queue.bounds();
     let bounds = |next: u64| PullMessageReply {
         suggest_which_broker_id: 0,
@@ -148,8 +182,12 @@ pub fn answer(broker: &Broker, pull: &Pull, may_wait: bool, entries: &mut Vec<En
         if !pull.caller.oneway {
             frame::encode(out, &pull.caller.head(code, Some(remark(code))), &bounds(next), b"");
         }
-        Outcome::Answered
+        Outcome::Answered(code)
     };
+    if pull.queue.is_removed() {
+        let remark = format!("topic[{}] not exist, apply first please! {FAQ}", pull.queue.topic);
+        return refuse(pull, &Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark), out);
+    }
     match decide_position(pull.offset, min, max) {
         Position::End if may_wait => return Outcome::Nothing,
         Position::End => return tell(out, ResponseCode::PULL_NOT_FOUND, max),
@@ -180,22 +218,35 @@ pub fn answer(broker: &Broker, pull: &Pull, may_wait: bool, entries: &mut Vec<En
         Err(ReadError::Outside { .. }) => {
             // Retention was faster: the client goes on where the queue begins now.
             out.truncate(begin);
-            return tell(out, ResponseCode::PULL_RETRY_IMMEDIATELY, pull.queue.bounds().0.max(pull.offset as u64));
+            return tell(
+                out,
+                ResponseCode::PULL_RETRY_IMMEDIATELY,
+                pull.queue.bounds().0.max(pull.offset as u64),
+            );
         }
         Err(e) => {
             out.truncate(begin);
             return fail(pull, &Refusal::failed(e), out);
         }
     }
-    Outcome::Answered
+    Outcome::Answered(ResponseCode::SUCCESS)
 }
 
 fn fail(pull: &Pull, refusal: &Refusal, out: &mut Vec<u8>) -> Outcome {
     tracing::warn!(topic = %pull.queue.topic, queue = pull.queue.id, offset = pull.offset, "pull: {}", refusal.remark);
+    refuse(pull, refusal, out)
+}
+
+fn refuse(pull: &Pull, refusal: &Refusal, out: &mut Vec<u8>) -> Outcome {
     if !pull.caller.oneway {
-        frame::encode(out, &pull.caller.head(refusal.code, Some(&refusal.remark)), &protocol::requests::NoFields, b"");
+        frame::encode(
+            out,
+            &pull.caller.head(refusal.code, Some(&refusal.remark)),
+            &protocol::requests::NoFields,
+            b"",
+        );
     }
-    Outcome::Answered
+    Outcome::Answered(refusal.code)
 }
 
 /// Where a pull points.

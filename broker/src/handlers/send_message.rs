@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use protocol::bodies::topic_config::{TopicConfig, perm};
 use protocol::codes::{RequestCode, ResponseCode};
-use protocol::frame::{CommandHead, ExtWriter, FrameView};
+use protocol::frame::{CommandHead, ExtWriter, FrameView, MAX_FRAME};
 use protocol::header::{LANGUAGE_JAVA, Serialization, VERSION};
 use protocol::message::{self, NewRecord};
 use protocol::names;
@@ -17,8 +17,15 @@ use store::index::keys;
 use store::{Batch, Queue};
 
 use crate::broker::{Broker, now_ms};
-use crate::refusal::Refusal;
-use crate::topics;
+use crate::refusal::{FAQ, Refusal};
+use crate::topics::{self, MAX_QUEUES};
+
+/// Messages in one batch: the answer lists their ids in a header of 1 MiB at most.
+const MAX_BATCH: usize = 30_000;
+/// Bytes of a body that, with the rest of its record, still fits the frame that gives it to a consumer.
+const MAX_BODY: usize = MAX_FRAME - (128 << 10);
+/// `sysFlag`: the body is a batch that stays one record (`queue.type=BatchCQ`).
+const INNER_BATCH: i32 = 1 << 7;
 
 /// A send whose records are in the batch.
 #[derive(Debug)]
@@ -52,7 +59,12 @@ impl Caller {
     /// Remembers what an answer needs.
     pub fn of(frame: &FrameView<'_>) -> Caller {
         let h = &frame.header;
-        Caller { code: RequestCode(h.code), opaque: h.opaque, serialization: h.serialization, oneway: h.is_oneway() }
+        Caller {
+            code: RequestCode(h.code),
+            opaque: h.opaque,
+            serialization: h.serialization,
+            oneway: h.is_oneway(),
+        }
     }
 
     /// Returns the head of the answer.
@@ -111,7 +123,15 @@ impl LastTopic {
         self.config.as_ref()
     }
 
+    /// Says whether topics have changed since the last one was looked up.
+    fn is_stale(&self, broker: &Broker) -> bool {
+        self.generation != broker.topics.generation()
+    }
+
     fn queue(&mut self, broker: &Broker, topic: &str, id: u32) -> Option<Arc<Queue>> {
+        if id >= MAX_QUEUES as u32 {
+            return None;
+        }
         if self.queues.len() <= id as usize {
             self.queues.resize(id as usize + 1, None);
         }
@@ -124,20 +144,18 @@ impl LastTopic {
 }
 
 /// Checks a send and puts its records into the batch.
-pub fn prepare(broker: &Broker, peer: &Peer, frame: &FrameView<'_>, last: &mut LastTopic, batch: &mut Batch) -> Result<PendingSend, Refusal> {
+pub fn prepare(
+    broker: &Broker,
+    peer: &Peer,
+    frame: &FrameView<'_>,
+    last: &mut LastTopic,
+    batch: &mut Batch,
+) -> Result<PendingSend, Refusal> {
     let caller = Caller::of(frame);
     let request = SendMessage::decode(caller.code, &frame.header.ext)?;
     check_limits(broker)?;
     check_message(broker, &request, frame.body)?;
-    if last.find(broker, &request.topic).is_none() {
-        auto_create(broker, &request)?;
-        last.find(broker, &request.topic);
-    }
-    let topic = last.config.clone().ok_or_else(|| unknown_topic(&request.topic))?;
-    check_topic(broker, &topic, &request)?;
-    let queue_id = choose_queue(&topic, &request)?;
-    let queue = last.queue(broker, &request.topic, queue_id);
-    let queue = queue.ok_or_else(|| Refusal::new(ResponseCode::INVALID_PARAMETER, format!("request queueId[{queue_id}] is illegal")))?;
+    let (queue_id, queue) = find_queue(broker, &request, last)?;
     let record = NewRecord {
         topic: &request.topic,
         queue_id: queue_id as i32,
@@ -153,11 +171,44 @@ pub fn prepare(broker: &Broker, peer: &Peer, frame: &FrameView<'_>, last: &mut L
         more_properties: &broker.more_properties,
     };
     let first = batch.len();
-    let mut pending =
-        PendingSend { caller, records: first..first, queue_id, uniq_key: UniqKey::Other("".into()), waits: true };
-    if request.batch { push_batch(queue, record, batch, &mut pending)? } else { push_one(queue, record, batch, &mut pending)? }
+    let mut pending = PendingSend {
+        caller,
+        records: first..first,
+        queue_id,
+        uniq_key: UniqKey::Other("".into()),
+        waits: true,
+    };
+    if request.batch {
+        push_batch(queue, record, batch, &mut pending)?
+    } else {
+        push_one(queue, record, batch, &mut pending)?
+    }
     pending.records.end = batch.len();
     Ok(pending)
+}
+
+/// Finds the queue a send goes to, and makes the topic if that is allowed.
+fn find_queue(
+    broker: &Broker,
+    request: &SendMessage<'_>,
+    last: &mut LastTopic,
+) -> Result<(u32, Arc<Queue>), Refusal> {
+    loop {
+        if last.find(broker, &request.topic).is_none() {
+            auto_create(broker, request)?;
+            last.find(broker, &request.topic);
+        }
+        let topic = last.config.clone().ok_or_else(|| unknown_topic(&request.topic))?;
+        check_topic(&topic)?;
+        let id = choose_queue(&topic, request)?;
+        let illegal =
+            || Refusal::new(ResponseCode::INVALID_PARAMETER, format!("request queueId[{id}] is illegal"));
+        let queue = last.queue(broker, &request.topic, id).ok_or_else(illegal)?;
+        // Had the topic been deleted in between, this queue would hold messages of a topic that does not exist.
+        if !last.is_stale(broker) {
+            return Ok((id, queue));
+        }
+    }
 }
 
 fn check_limits(broker: &Broker) -> Result<(), Refusal> {
@@ -165,8 +216,11 @@ fn check_limits(broker: &Broker) -> Result<(), Refusal> {
         return Err(Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker is shutting down"));
     }
     let unflushed = broker.store.written().saturating_sub(broker.store.flushed_offset());
-    if broker.config.flush == crate::config::FlushMode::Sync && unflushed > broker.config.max_unflushed_bytes {
-        let remark = format!("[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, {unflushed} bytes not flushed");
+    if broker.config.flush == crate::config::FlushMode::Sync && unflushed > broker.config.max_unflushed_bytes
+    {
+        let remark = format!(
+            "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, {unflushed} bytes not flushed"
+        );
         return Err(Refusal::new(ResponseCode::SYSTEM_BUSY, remark));
     }
     Ok(())
@@ -174,27 +228,26 @@ fn check_limits(broker: &Broker) -> Result<(), Refusal> {
 
 fn check_message(broker: &Broker, request: &SendMessage<'_>, body: &[u8]) -> Result<(), Refusal> {
     let illegal = |remark: String| Err(Refusal::new(ResponseCode::MESSAGE_ILLEGAL, remark));
-    if body.len() > broker.config.max_message_size {
-        return illegal(format!("message body length {} is more than the limit of {} bytes (maxMessageSize)", body.len(), broker.config.max_message_size));
+    let max_body = broker.config.max_message_size.min(MAX_BODY);
+    if body.len() > max_body {
+        return illegal(format!(
+            "message body length {} is more than the limit of {max_body} bytes (maxMessageSize)",
+            body.len()
+        ));
     }
-    let max_topic = if request.topic.starts_with(names::RETRY_PREFIX) || request.topic.starts_with(names::DLQ_PREFIX) {
-        names::MAX_RETRY_TOPIC
-    } else {
-        names::MAX_TOPIC
-    };
-    if request.topic.len() > max_topic {
-        return illegal(format!("message topic length {} is more than {max_topic}", request.topic.len()));
+    if request.topic.starts_with(names::RETRY_PREFIX) {
+        return illegal(format!("sending to retry topics is not supported yet ({})", request.topic));
+    }
+    if request.sys_flag & INNER_BATCH != 0 {
+        return illegal("batches that are stored as one message are not supported yet".to_owned());
     }
     if request.sys_flag & message::SYS_TRANSACTION != 0 {
         return illegal("transactional messages are not supported yet".to_owned());
     }
-    if request.batch && request.topic.starts_with(names::RETRY_PREFIX) {
-        return illegal(format!("batch request does not support retry group {}", request.topic));
-    }
     Ok(())
 }
 
-fn check_topic(broker: &Broker, topic: &TopicConfig, request: &SendMessage<'_>) -> Result<(), Refusal> {
+fn check_topic(topic: &TopicConfig) -> Result<(), Refusal> {
     if !perm::is_writeable(topic.perm) {
         let remark = format!("the topic[{}] sending message is forbidden", topic.topic_name);
         return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
@@ -203,47 +256,41 @@ fn check_topic(broker: &Broker, topic: &TopicConfig, request: &SendMessage<'_>) 
         let remark = format!("Sending message to topic[{}] is forbidden.", topic.topic_name);
         return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
     }
-    if let Some(group) = request.topic.strip_prefix(names::RETRY_PREFIX)
-        && broker.groups.get(group).is_none()
-    {
-        let remark = format!("subscription group not exist, {group}");
-        return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-    }
     Ok(())
 }
 
 fn choose_queue(topic: &TopicConfig, request: &SendMessage<'_>) -> Result<u32, Refusal> {
     let queues = topic.write_queue_nums.max(topic.read_queue_nums).max(0) as u32;
-    if request.queue_id < 0 {
+    if request.queue_id < 0 && topic.write_queue_nums > 0 {
         // Any will do; the clock spreads senders well enough and needs no state.
         let random = request.born_timestamp as u64 ^ (now_ms() as u64).rotate_left(17);
-        return Ok((random % topic.write_queue_nums.max(1) as u64) as u32);
+        return Ok((random % topic.write_queue_nums as u64) as u32);
     }
     let id = request.queue_id as u32;
     if id >= queues {
-        let remark = format!("request queueId[{id}] is illegal, {} has {queues} queues", topic.topic_name);
+        let remark = format!(
+            "request queueId[{}] is illegal, {} has {queues} queues",
+            request.queue_id, topic.topic_name
+        );
         return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
     }
     Ok(id)
 }
 
 fn unknown_topic(topic: &str) -> Refusal {
-    let remark = format!("topic[{topic}] not exist, apply first please!\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.");
+    let remark = format!("topic[{topic}] not exist, apply first please!{FAQ}");
     Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark)
 }
 
 fn auto_create(broker: &Broker, request: &SendMessage<'_>) -> Result<(), Refusal> {
-    if let Some(group) = request.topic.strip_prefix(names::RETRY_PREFIX) {
-        let queues = broker.groups.get(group).map_or(1, |g| g.retry_queue_nums);
-        let topic = topics::retry_topic_config(group, queues);
-        return broker.put_topic_if_absent(topic).map(|_| ());
-    }
-    topics::check_name(&request.topic).map_err(|remark| Refusal::new(ResponseCode::MESSAGE_ILLEGAL, remark))?;
+    topics::check_name(&request.topic)
+        .map_err(|remark| Refusal::new(ResponseCode::INVALID_PARAMETER, remark))?;
     if !broker.config.auto_create_topics {
         return Err(unknown_topic(&request.topic));
     }
     let template = broker.topics.get(&request.default_topic);
-    let topic = template.and_then(|t| topics::decide_auto_created(&request.topic, &t, request.default_topic_queue_nums));
+    let topic = template
+        .and_then(|t| topics::decide_auto_created(&request.topic, &t, request.default_topic_queue_nums));
     match topic {
         Some(topic) if topic.write_queue_nums > 0 => broker.put_topic_if_absent(topic).map(|_| ()),
         _ => Err(unknown_topic(&request.topic)),
@@ -257,7 +304,10 @@ fn check_properties(reserved: &Reserved<'_>, len: usize) -> Result<(), Refusal> 
         return Err(Refusal::new(ResponseCode::MESSAGE_ILLEGAL, remark));
     }
     if reserved.transaction {
-        return Err(Refusal::new(ResponseCode::MESSAGE_ILLEGAL, "transactional messages are not supported yet"));
+        return Err(Refusal::new(
+            ResponseCode::MESSAGE_ILLEGAL,
+            "transactional messages are not supported yet",
+        ));
     }
     if let Some(delay) = reserved.delay.filter(|d| *d != "0") {
         let remark = format!("delayed messages are not supported yet (delay {delay})");
@@ -266,7 +316,12 @@ fn check_properties(reserved: &Reserved<'_>, len: usize) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn push_one(queue: Arc<Queue>, record: NewRecord<'_>, batch: &mut Batch, pending: &mut PendingSend) -> Result<(), Refusal> {
+fn push_one(
+    queue: Arc<Queue>,
+    record: NewRecord<'_>,
+    batch: &mut Batch,
+    pending: &mut PendingSend,
+) -> Result<(), Refusal> {
     let reserved = properties::reserved(record.properties);
     check_properties(&reserved, record.properties_len())?;
     pending.waits = !reserved.no_wait;
@@ -283,13 +338,27 @@ fn push_one(queue: Arc<Queue>, record: NewRecord<'_>, batch: &mut Batch, pending
     Ok(())
 }
 
-fn push_batch(queue: Arc<Queue>, record: NewRecord<'_>, batch: &mut Batch, pending: &mut PendingSend) -> Result<(), Refusal> {
-    let malformed = || Refusal::new(ResponseCode::MESSAGE_ILLEGAL, "the batch body does not hold whole messages");
+fn push_batch(
+    queue: Arc<Queue>,
+    record: NewRecord<'_>,
+    batch: &mut Batch,
+    pending: &mut PendingSend,
+) -> Result<(), Refusal> {
+    let malformed =
+        || Refusal::new(ResponseCode::MESSAGE_ILLEGAL, "the batch body does not hold whole messages");
     let outer = properties::reserved(record.properties);
+    check_properties(&outer, record.properties_len())?;
     pending.waits = !outer.no_wait;
     // All are checked before any joins: a batch is stored as a whole or refused as a whole.
     let mut rest = record.body;
+    let mut items = 0;
     while !rest.is_empty() {
+        items += 1;
+        if items > MAX_BATCH {
+            let remark =
+                format!("a batch of more than {MAX_BATCH} messages cannot be answered with their ids");
+            return Err(Refusal::new(ResponseCode::MESSAGE_ILLEGAL, remark));
+        }
         let (item, behind) = message::next_batch_item(rest).ok_or_else(malformed)?;
         let single = NewRecord { properties: item.properties, ..record };
         check_properties(&properties::reserved(item.properties), single.properties_len())?;
@@ -308,7 +377,13 @@ fn push_batch(queue: Arc<Queue>, record: NewRecord<'_>, batch: &mut Batch, pendi
     if pending.records.start == batch.len() { Err(malformed()) } else { Ok(()) }
 }
 
-fn push(queue: Arc<Queue>, record: &NewRecord<'_>, reserved: &Reserved<'_>, uniq_key: Option<&str>, batch: &mut Batch) {
+fn push(
+    queue: Arc<Queue>,
+    record: &NewRecord<'_>,
+    reserved: &Reserved<'_>,
+    uniq_key: Option<&str>,
+    batch: &mut Batch,
+) {
     let hashes = keys::of_record(uniq_key, reserved.keys).map(|key| keys::hash(record.topic, key));
     batch.push(queue, record, properties::tags_code(reserved.tags), hashes);
 }

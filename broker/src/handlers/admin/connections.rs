@@ -11,7 +11,12 @@ use crate::refusal::Refusal;
 /// Returns the connections and subscriptions of a consumer group.
 pub fn consumers(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
     let r = ConsumerGroup::decode(&request.header.ext)?;
-    let offline = || Refusal::new(ResponseCode::CONSUMER_NOT_ONLINE, format!("the consumer group[{}] not online", r.consumer_group));
+    let offline = || {
+        Refusal::new(
+            ResponseCode::CONSUMER_NOT_ONLINE,
+            format!("the consumer group[{}] not online", r.consumer_group),
+        )
+    };
     reply.body = broker.clients.consumer_connection(&r.consumer_group).ok_or_else(offline)?.encode();
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Subscription groups: 200, 201, 207, 225, 352.
 
-use protocol::bodies::subscription_group::{SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper};
+use protocol::bodies::subscription_group::{
+    SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper,
+};
 use protocol::codes::ResponseCode;
 use protocol::json::JsonBody;
 use protocol::requests::{DecodeExt, DeleteSubscriptionGroup, GroupName};
@@ -9,6 +11,7 @@ use remoting::handler::{Reply, Request};
 use crate::broker::{Broker, blocking, now_ms};
 use crate::groups::check_name;
 use crate::refusal::Refusal;
+use crate::topics::MAX_QUEUES;
 
 /// Makes or changes a group.
 pub fn put(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
@@ -17,25 +20,38 @@ pub fn put(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
 
 /// Makes or changes several groups.
 pub fn put_list(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
-    SubscriptionGroupList::decode(request.body)?.group_config_list.into_iter().try_for_each(|g| put_config(broker, g))
+    SubscriptionGroupList::decode(request.body)?
+        .group_config_list
+        .into_iter()
+        .try_for_each(|g| put_config(broker, g))
 }
 
 fn put_config(broker: &Broker, group: SubscriptionGroupConfig) -> Result<(), Refusal> {
     check_name(&group.group_name).map_err(|e| Refusal::new(ResponseCode::INVALID_PARAMETER, e))?;
+    if !(0..=MAX_QUEUES).contains(&group.retry_queue_nums) {
+        let remark = format!("retryQueueNums {} is not between 0 and {MAX_QUEUES}", group.retry_queue_nums);
+        return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
+    }
     blocking(|| broker.groups.put(group, now_ms())).map_err(Refusal::failed)
 }
 
 /// Returns all groups.
 pub fn all(broker: &Broker, reply: &mut Reply) -> Result<(), Refusal> {
     let (subscription_group_table, data_version) = broker.groups.all();
-    reply.body = SubscriptionGroupWrapper { data_version, subscription_group_table, ..Default::default() }.encode();
+    reply.body =
+        SubscriptionGroupWrapper { data_version, subscription_group_table, ..Default::default() }.encode();
     Ok(())
 }
 
 /// Returns one group.
 pub fn get(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
     let r = GroupName::decode(&request.header.ext)?;
-    let missing = || Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, format!("No group in this broker. group: {}", r.group));
+    let missing = || {
+        Refusal::new(
+            ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+            format!("No group in this broker. group: {}", r.group),
+        )
+    };
     reply.body = broker.groups.get(&r.group).ok_or_else(missing)?.encode();
     Ok(())
 }
@@ -46,6 +62,7 @@ pub fn delete(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
     blocking(|| broker.groups.remove(&r.group_name, now_ms())).map_err(Refusal::failed)?;
     if r.clean_offset {
         broker.offsets.remove_group(&r.group_name);
+        blocking(|| broker.offsets.persist()).map_err(Refusal::failed)?;
     }
     Ok(())
 }

@@ -14,7 +14,8 @@ use crate::refusal::Refusal;
 
 /// Returns all consumer offsets.
 pub fn all(broker: &Broker, reply: &mut Reply) -> Result<(), Refusal> {
-    reply.body = ConsumerOffsetSerializeWrapper { data_version: None, offset_table: broker.offsets.all() }.encode();
+    reply.body =
+        ConsumerOffsetSerializeWrapper { data_version: None, offset_table: broker.offsets.all() }.encode();
     Ok(())
 }
 
@@ -31,7 +32,8 @@ pub fn consume_stats(broker: &Broker, request: &Request<'_>, reply: &mut Reply) 
         let committed = broker.offsets.of(&r.consumer_group, &topic);
         for id in 0..config.read_queue_nums {
             let offset = queue_stats(broker, &topic, id, committed.get(&id).copied())?;
-            let queue = MessageQueue { broker_name: broker.config.name.clone(), queue_id: id, topic: topic.clone() };
+            let queue =
+                MessageQueue { broker_name: broker.config.name.clone(), queue_id: id, topic: topic.clone() };
             stats.offset_table.insert(queue, offset);
         }
     }
@@ -39,7 +41,12 @@ pub fn consume_stats(broker: &Broker, request: &Request<'_>, reply: &mut Reply) 
     Ok(())
 }
 
-fn queue_stats(broker: &Broker, topic: &str, id: i32, committed: Option<i64>) -> Result<OffsetWrapper, Refusal> {
+fn queue_stats(
+    broker: &Broker,
+    topic: &str,
+    id: i32,
+    committed: Option<i64>,
+) -> Result<OffsetWrapper, Refusal> {
     let mut offset = OffsetWrapper::default();
     offset.consumer_offset = committed.unwrap_or(0).max(0);
     offset.pull_offset = offset.consumer_offset;
@@ -63,6 +70,8 @@ pub fn groups_of_topic(broker: &Broker, request: &Request<'_>, reply: &mut Reply
         return Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("topic[{}] not exist", r.topic)));
     }
     let connected = broker.clients.groups_subscribing(&r.topic);
-    reply.body = GroupList { group_list: connected.into_iter().chain(broker.offsets.groups_of(&r.topic)).collect() }.encode();
+    reply.body =
+        GroupList { group_list: connected.into_iter().chain(broker.offsets.groups_of(&r.topic)).collect() }
+            .encode();
     Ok(())
 }

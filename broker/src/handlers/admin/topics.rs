@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use protocol::bodies::message_queue::MessageQueue;
 use protocol::bodies::stats::{TopicOffset, TopicStatsTable};
-use protocol::bodies::topic_config::{CreateTopicList, TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicConfigSerializeWrapper, TopicFilterType, perm};
+use protocol::bodies::topic_config::{
+    CreateTopicList, TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicConfigSerializeWrapper,
+    TopicFilterType, perm,
+};
 use protocol::bodies::topic_list::TopicList;
 use protocol::codes::ResponseCode;
 use protocol::json::JsonBody;
 use protocol::requests::{CreateTopic, DecodeExt, TopicName};
 use remoting::handler::{Reply, Request};
 
-use crate::broker::{Broker, blocking, now_ms};
+use crate::broker::{Broker, blocking};
 use crate::refusal::Refusal;
-use crate::topics::check_name;
+use crate::topics::{MAX_QUEUES, check_name};
 
-/// Queues a topic may have.
-const MAX_QUEUES: i32 = 65_535;
 /// The one attribute of P§3.6 that steers nothing here yet and is only kept.
 const MESSAGE_TYPE: &str = "message.type";
 
@@ -36,7 +37,10 @@ pub fn put(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
             read_queue_nums: r.read_queue_nums,
             write_queue_nums: r.write_queue_nums,
             perm: r.perm,
-            topic_filter_type: r.topic_filter_type.and_then(|t| TopicFilterType::from_name(&t)).unwrap_or_default(),
+            topic_filter_type: r
+                .topic_filter_type
+                .and_then(|t| TopicFilterType::from_name(&t))
+                .unwrap_or_default(),
             topic_sys_flag: r.topic_sys_flag.unwrap_or(0),
             order: r.order,
             attributes,
@@ -68,7 +72,10 @@ fn check_config(broker: &Broker, topic: &TopicConfig) -> Result<(), Refusal> {
         }
     }
     if !(0..16).contains(&topic.perm) {
-        return Err(invalid(format!("perm {} is not a combination of 4 (read), 2 (write) and 1 (inherit)", topic.perm)));
+        return Err(invalid(format!(
+            "perm {} is not a combination of 4 (read), 2 (write) and 1 (inherit)",
+            topic.perm
+        )));
     }
     Ok(())
 }
@@ -82,7 +89,9 @@ fn changed_attributes(old: Option<&TopicConfig>, changes: &str) -> Result<BTreeM
             (Some(key), _) => _ = attributes.remove(key),
             (None, Some((MESSAGE_TYPE, value))) => {
                 if !["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"].contains(&value) {
-                    return Err(fail("value not in list: [UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, MIXED]"));
+                    return Err(fail(
+                        "value not in list: [UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, MIXED]",
+                    ));
                 }
                 attributes.insert(MESSAGE_TYPE.to_owned(), value.to_owned());
             }
@@ -105,12 +114,7 @@ pub fn delete(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
     if broker.topics.is_system(&r.topic) {
         return Err(invalid(format!("The topic[{}] is conflict with system topic.", r.topic)));
     }
-    // Messages first: a crash in between leaves an empty topic, never one that shows old messages again.
-    blocking(|| broker.store.delete_topic(&r.topic)).map_err(Refusal::failed)?;
-    blocking(|| broker.topics.remove(&r.topic, now_ms())).map_err(Refusal::failed)?;
-    broker.offsets.remove_topic(&r.topic);
-    broker.changed.notify_one();
-    Ok(())
+    broker.delete_topic(&r.topic)
 }
 
 /// Returns all topics.
@@ -129,7 +133,8 @@ pub fn get(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<
 }
 
 fn find(broker: &Broker, topic: &str) -> Result<std::sync::Arc<TopicConfig>, Refusal> {
-    let missing = || Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("No topic in this broker. topic: {topic}"));
+    let missing =
+        || Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("No topic in this broker. topic: {topic}"));
     broker.topics.get(topic).ok_or_else(missing)
 }
 
@@ -137,18 +142,26 @@ fn find(broker: &Broker, topic: &str) -> Result<std::sync::Arc<TopicConfig>, Ref
 pub fn stats(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
     let r = TopicName::decode(&request.header.ext)?;
     let topic = broker.topics.get(&r.topic);
-    let topic = topic.ok_or_else(|| Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("topic[{}] not exist", r.topic)))?;
+    let topic = topic.ok_or_else(|| {
+        Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("topic[{}] not exist", r.topic))
+    })?;
     let mut table = TopicStatsTable::default();
-    let queues = topic.write_queue_nums.max(if perm::is_readable(topic.perm) { topic.read_queue_nums } else { 0 });
+    let queues =
+        topic.write_queue_nums.max(if perm::is_readable(topic.perm) { topic.read_queue_nums } else { 0 });
     for id in 0..queues {
         let mut offset = TopicOffset::default();
         if let Some(queue) = broker.store.queue(&r.topic, id as u32) {
             let (min, max) = queue.bounds();
             (offset.min_offset, offset.max_offset) = (min as i64, max as i64);
             let last = blocking(|| queue.last_entry(true)).map_err(Refusal::failed)?;
-            offset.last_update_timestamp = last.map_or(Ok(0), |e| blocking(|| broker.store.store_time(&e)))?;
+            offset.last_update_timestamp =
+                last.map_or(Ok(0), |e| blocking(|| broker.store.store_time(&e)))?;
         }
-        let queue = MessageQueue { broker_name: broker.config.name.clone(), queue_id: id, topic: r.topic.to_string() };
+        let queue = MessageQueue {
+            broker_name: broker.config.name.clone(),
+            queue_id: id,
+            topic: r.topic.to_string(),
+        };
         table.offset_table.insert(queue, offset);
     }
     reply.body = table.encode();
@@ -168,7 +181,10 @@ mod tests {
 
     #[test]
     fn attributes_are_added_removed_and_refused_by_name() {
-        let old = TopicConfig { attributes: BTreeMap::from([("message.type".into(), "NORMAL".into())]), ..Default::default() };
+        let old = TopicConfig {
+            attributes: BTreeMap::from([("message.type".into(), "NORMAL".into())]),
+            ..Default::default()
+        };
         assert_eq!(changed_attributes(Some(&old), "+message.type=FIFO").unwrap()["message.type"], "FIFO");
         assert!(changed_attributes(Some(&old), "-message.type").unwrap().is_empty());
         for bad in ["+message.type=X", "+queue.type=BatchCQ", "+nonsense=1", "nonsense"] {
