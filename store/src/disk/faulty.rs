@@ -31,32 +31,72 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct FaultyDisk {
     inner: Arc<dyn Disk>,
-    faults: Arc<Mutex<Vec<Fault>>>,
+    trouble: Arc<Mutex<Trouble>>,
+}
+
+#[derive(Default)]
+struct Trouble {
+    faults: Vec<Fault>,
+    /// Changes that still happen before the process is dead.
+    changes_left: Option<u64>,
+}
+
+impl Trouble {
+    fn check(&self, fault: Fault, error: io::ErrorKind) -> io::Result<()> {
+        if self.faults.contains(&fault) { Err(error.into()) } else { Ok(()) }
+    }
+
+    /// Counts a change. Returns false once the process is dead.
+    fn change(&mut self) -> bool {
+        match &mut self.changes_left {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the process is dead")
 }
 
 impl FaultyDisk {
     /// Wraps a disk; it has no faults yet.
     pub fn new(inner: Arc<dyn Disk>) -> FaultyDisk {
-        FaultyDisk { inner, faults: Arc::default() }
+        FaultyDisk { inner, trouble: Arc::default() }
     }
 
     /// Begins a fault.
     pub fn begin(&self, fault: Fault) {
-        self.faults.lock().push(fault);
+        self.trouble.lock().faults.push(fault);
     }
 
     /// Ends a fault.
     pub fn end(&self, fault: Fault) {
-        self.faults.lock().retain(|f| *f != fault);
+        self.trouble.lock().faults.retain(|f| *f != fault);
     }
 
-    fn check(&self, fault: Fault, error: io::ErrorKind) -> io::Result<()> {
-        check(&self.faults, fault, error)
+    /// Ends all faults, also death.
+    pub fn heal(&self) {
+        *self.trouble.lock() = Trouble::default();
     }
-}
 
-fn check(faults: &Mutex<Vec<Fault>>, fault: Fault, error: io::ErrorKind) -> io::Result<()> {
-    if faults.lock().contains(&fault) { Err(error.into()) } else { Ok(()) }
+    /// Lets `changes` more changes happen, the last by half if it is a write, and none after it, as if the process
+    /// had been killed there.
+    pub fn die_after(&self, changes: u64) {
+        self.trouble.lock().changes_left = Some(changes);
+    }
+
+    fn change(&self, fault: Option<Fault>) -> io::Result<()> {
+        let mut trouble = self.trouble.lock();
+        if let Some(fault) = fault {
+            trouble.check(fault, io::ErrorKind::Other)?;
+        }
+        if trouble.change() { Ok(()) } else { Err(dead()) }
+    }
 }
 
 impl Disk for FaultyDisk {
@@ -65,7 +105,10 @@ impl Disk for FaultyDisk {
     }
 
     fn open(&self, path: &Path, create: Create) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(FaultyFile { inner: self.inner.open(path, create)?, faults: self.faults.clone() }))
+        if create != Create::No {
+            self.change(None)?;
+        }
+        Ok(Arc::new(FaultyFile { inner: self.inner.open(path, create)?, trouble: self.trouble.clone() }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -73,17 +116,17 @@ impl Disk for FaultyDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.check(Fault::FailedRemove, io::ErrorKind::Other)?;
+        self.change(Some(Fault::FailedRemove))?;
         self.inner.remove(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.check(Fault::FailedRename, io::ErrorKind::Other)?;
+        self.change(Some(Fault::FailedRename))?;
         self.inner.rename(from, to)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.check(Fault::FailedSync, io::ErrorKind::Other)?;
+        self.change(Some(Fault::FailedSync))?;
         self.inner.sync_dir(dir)
     }
 
@@ -98,12 +141,16 @@ impl Disk for FaultyDisk {
 
 struct FaultyFile {
     inner: Arc<dyn File>,
-    faults: Arc<Mutex<Vec<Fault>>>,
+    trouble: Arc<Mutex<Trouble>>,
 }
 
 impl FaultyFile {
     fn check(&self, fault: Fault, error: io::ErrorKind) -> io::Result<()> {
-        check(&self.faults, fault, error)
+        self.trouble.lock().check(fault, error)
+    }
+
+    fn change(&self) -> io::Result<()> {
+        if self.trouble.lock().change() { Ok(()) } else { Err(dead()) }
     }
 }
 
@@ -113,6 +160,12 @@ impl File for FaultyFile {
         if let Err(e) = self.check(Fault::ShortWrite, io::ErrorKind::WriteZero) {
             self.inner.write_at(&bytes[..bytes.len() / 2], at)?;
             return Err(e);
+        }
+        let last = self.trouble.lock().changes_left == Some(1);
+        self.change()?;
+        if last {
+            self.inner.write_at(&bytes[..bytes.len() / 2], at)?;
+            return Err(dead());
         }
         self.inner.write_at(bytes, at)
     }
@@ -130,15 +183,18 @@ impl File for FaultyFile {
 
     fn sync(&self) -> io::Result<()> {
         self.check(Fault::FailedSync, io::ErrorKind::Other)?;
+        self.change()?;
         self.inner.sync()
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.check(Fault::NoSpace, io::ErrorKind::StorageFull)?;
+        self.change()?;
         self.inner.allocate(len)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change()?;
         self.inner.set_len(len)
     }
 

@@ -11,7 +11,7 @@ pub mod real;
 
 /// A file system.
 pub trait Disk: Send + Sync {
-    /// Makes a folder and those above it.
+    /// Makes a folder and those above it; their names are durable on return, its own content is another matter.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Opens a file for reading and writing; makes it when `create` says so.
     fn open(&self, path: &Path, create: Create) -> io::Result<Arc<dyn File>>;
@@ -30,6 +30,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// An open file. Reads and writes at different positions may run at once.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: Send + Sync {
     /// Writes all bytes at a position; visible to reads when it returns, durable only after [`File::sync`]. After
     /// an error any part of the range may have been written.
@@ -74,18 +75,23 @@ pub struct Space {
 impl Space {
     /// Returns how full it is, 0 to 100.
     pub fn used_percent(&self) -> u8 {
-        if self.total == 0 { 0 } else { ((self.total - self.free.min(self.total)) * 100 / self.total) as u8 }
+        ((self.total - self.free.min(self.total)) * 100).checked_div(self.total).unwrap_or(0) as u8
     }
 }
 
 /// Writes a whole file so that after a crash either the old or the new content is there.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    put_in_place(disk, path, content)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// As [`replace`], but the new content is certain to be found only once the folder is synced.
+pub(crate) fn put_in_place(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let temp = path.with_extension("tmp");
     let file = disk.open(&temp, Create::Fresh)?;
     file.write_at(content, 0)?;
     file.sync()?;
-    disk.rename(&temp, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    disk.rename(&temp, path)
 }
 
 /// Reads a whole file; `None` when it is not there.

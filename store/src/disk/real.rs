@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fdatasync, flock, statvfs};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 
 use super::{Create, Disk, File, Space};
 
@@ -18,7 +18,13 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        let missing: Vec<&Path> =
+            dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
+        fs::create_dir_all(dir)?;
+        for parent in missing.iter().filter_map(|d| d.parent()) {
+            self.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        }
+        Ok(())
     }
 
     fn open(&self, path: &Path, create: Create) -> io::Result<Arc<dyn File>> {
@@ -88,7 +94,8 @@ impl File for RealFile {
 
     fn try_read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let wanted = buffer.len();
-        let read = preadv2(self.0.as_fd(), &mut [io::IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT);
+        let mut slices = [io::IoSliceMut::new(buffer)];
+        let read = retry_on_intr(|| preadv2(self.0.as_fd(), &mut slices, at, ReadWriteFlags::NOWAIT));
         match read {
             Ok(n) if n == wanted => Ok(n),
             // Short: the rest is not in memory, or the file ends; the waiting read tells which.
@@ -104,7 +111,7 @@ impl File for RealFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+        match retry_on_intr(|| fallocate(&self.0, FallocateFlags::empty(), 0, len)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.0.set_len(len.max(self.0.metadata()?.len())),
             other => Ok(other?),
         }
