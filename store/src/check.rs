@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::disk::Disk;
 use crate::index::sealed::IndexFile;
-use crate::recover;
+use crate::scan::scan;
 use crate::segment::{self, Segment};
 
 /// What a check found.
@@ -33,9 +33,6 @@ pub struct SegmentReport {
     pub index: String,
 }
 
-/// Largest record a check accepts.
-const MAX_RECORD: usize = 64 << 20;
-
 /// Reads every record and every index file of a store that is not open.
 pub fn check(disk: &dyn Disk, dir: &Path) -> std::io::Result<Report> {
     let (log, index) = (dir.join("commitlog"), dir.join("index"));
@@ -46,17 +43,21 @@ pub fn check(disk: &dyn Disk, dir: &Path) -> std::io::Result<Report> {
         let last = i + 1 == bases.len();
         let segment = Segment::open(disk, &log, *base)?;
         let mut records = 0;
-        let end = recover::scan(&segment, *base, MAX_RECORD.min(segment.size as usize), |_| records += 1)?;
+        let end = scan(&segment, *base, |_| records += 1)?;
         let state = match IndexFile::open(disk, &index, *base) {
             Ok(None) if last => "none yet".to_owned(),
             Ok(None) => {
-                report.problems.push(format!("segment {base:020} has no index file; the next start makes it"));
+                report
+                    .problems
+                    .push(format!("segment {base:020} has no index file; the next start makes it"));
                 "missing".to_owned()
             }
             Ok(Some((file, rows))) => {
                 let indexed: u64 = rows.iter().map(|r| r.row.count as u64).sum();
                 if file.covers > segment.end() || (file.covers == end.end && indexed > records) {
-                    report.problems.push(format!("index of {base:020} has {indexed} entries for {records} records"));
+                    report
+                        .problems
+                        .push(format!("index of {base:020} has {indexed} entries for {records} records"));
                 }
                 format!("{indexed} entries up to {}", file.covers)
             }
@@ -67,9 +68,17 @@ pub fn check(disk: &dyn Disk, dir: &Path) -> std::io::Result<Report> {
         };
         if !last && !end.full {
             let why = end.reason;
-            report.problems.push(format!("segment {base:020} ends at {} ({why}), but the log goes on", end.end));
+            report
+                .problems
+                .push(format!("segment {base:020} ends at {} ({why}), but the log goes on", end.end));
         }
-        report.segments.push(SegmentReport { base: *base, records, end: end.end, ends_with: end.reason.to_owned(), index: state });
+        report.segments.push(SegmentReport {
+            base: *base,
+            records,
+            end: end.end,
+            ends_with: end.reason.to_owned(),
+            index: state,
+        });
     }
     Ok(report)
 }

@@ -20,8 +20,9 @@ impl Dropped {
         let path = dir.join("dropped.json");
         let topics = match disk::read_all(disk, &path)? {
             None => BTreeMap::new(),
-            Some(text) => serde_json::from_slice(&text)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display())))?,
+            Some(text) => serde_json::from_slice(&text).map_err(|e| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()))
+            })?,
         };
         Ok(Dropped { path, topics: RwLock::new(topics) })
     }
@@ -32,12 +33,29 @@ impl Dropped {
         !topics.is_empty() && topics.get(topic).is_some_and(|end| physical < *end)
     }
 
-    /// Notes that a topic is deleted up to `end`; forgets what the log no longer holds. Durable on return.
+    /// Notes that a topic is deleted up to `end`; forgets what the log no longer holds. Durable once the folder is
+    /// synced.
     pub fn drop_topic(&self, disk: &dyn Disk, topic: &str, end: u64, log_begin: u64) -> io::Result<()> {
         let mut next = self.topics.read().clone();
-        next.retain(|_, end| *end > log_begin);
+        // What ends where the log begins is still in the newest index file of a removed segment.
+        next.retain(|_, end| *end >= log_begin);
         next.insert(topic.to_owned(), end);
-        disk::replace(disk, &self.path, serde_json::to_string(&next)?.as_bytes())?;
+        self.put(disk, next)
+    }
+
+    /// The log ends here: what comes next is not covered, wherever a deletion stood that power loss has outlived.
+    pub fn end_at(&self, disk: &dyn Disk, log_end: u64) -> io::Result<()> {
+        let mut next = self.topics.read().clone();
+        if next.values().all(|end| *end <= log_end) {
+            return Ok(());
+        }
+        next.values_mut().for_each(|end| *end = log_end.min(*end));
+        self.put(disk, next)?;
+        disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn put(&self, disk: &dyn Disk, next: BTreeMap<String, u64>) -> io::Result<()> {
+        disk::put_in_place(disk, &self.path, serde_json::to_string(&next)?.as_bytes())?;
         *self.topics.write() = next;
         Ok(())
     }

@@ -6,12 +6,17 @@ use std::path::Path;
 use protocol::message::Record;
 
 use crate::disk::Disk;
-use crate::recover;
+use crate::scan::scan;
 use crate::segment::{self, Segment};
 
 /// Visits intact records from a physical offset on, until `each` returns false. Returns where the log ends or breaks,
 /// with the reason, or `None` when `each` had enough.
-pub fn dump(disk: &dyn Disk, dir: &Path, from: u64, mut each: impl FnMut(&Record<'_>) -> bool) -> io::Result<Option<(u64, String)>> {
+pub fn dump(
+    disk: &dyn Disk,
+    dir: &Path,
+    from: u64,
+    mut each: impl FnMut(&Record<'_>) -> bool,
+) -> io::Result<Option<(u64, String)>> {
     let log = dir.join("commitlog");
     let mut bases: Vec<u64> = disk.list(&log)?.iter().filter_map(|n| segment::base_of(n)).collect();
     bases.sort_unstable();
@@ -23,7 +28,7 @@ pub fn dump(disk: &dyn Disk, dir: &Path, from: u64, mut each: impl FnMut(&Record
             continue;
         }
         // A scan must begin at a record, so it begins with the segment.
-        let found = recover::scan(&segment, base, segment.size as usize, |record| {
+        let found = scan(&segment, base, |record| {
             if more && record.physical_offset >= from as i64 {
                 more = each(record);
             }

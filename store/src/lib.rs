@@ -18,12 +18,15 @@ pub mod index;
 mod log;
 mod recover;
 pub mod retention;
+mod scan;
+mod seal;
 mod segment;
+mod space;
 pub mod store;
 mod threads;
 
 pub use config::StoreConfig;
 pub use index::queue::{Entry, Queue};
-pub use log::tail::{AppendError, Batch, Stored};
 pub use log::read::ReadError;
+pub use log::tail::{AppendError, Batch, Stored};
 pub use store::{OpenError, Store};

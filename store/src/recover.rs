@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::message::{self, Decoded};
+use protocol::message;
 use protocol::properties;
 use tracing::{info, warn};
 
@@ -14,8 +14,9 @@ use crate::disk::Disk;
 use crate::dropped::Dropped;
 use crate::index::keys::{self, ActiveKeys, KeyEntry, Keys};
 use crate::index::queue::Entry;
-use crate::index::sealed::{DirectoryRow, IndexFile};
+use crate::index::sealed::{self, DirectoryRow, IndexFile};
 use crate::index::table::{MAX_QUEUES, QueueTable};
+use crate::scan::{ScanEnd, scan};
 use crate::segment::{self, Segment};
 use crate::store::OpenError;
 
@@ -42,8 +43,15 @@ pub(crate) struct Folders<'d> {
 }
 
 /// Opens all segments and indexes; makes the first segment of an empty store.
-pub(crate) fn recover(at: &Folders<'_>, config: &StoreConfig, dropped: &Dropped) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(
+    at: &Folders<'_>,
+    config: &StoreConfig,
+    dropped: &Dropped,
+) -> Result<Recovered, OpenError> {
     remove_leftovers(at)?;
+    // What a killed process made or removed must not change back under what is decided on it now.
+    at.disk.sync_dir(at.log)?;
+    at.disk.sync_dir(at.index)?;
     let mut segments = open_segments(at, config)?;
     let mut r = Recovered {
         segments: Vec::new(),
@@ -63,14 +71,12 @@ pub(crate) fn recover(at: &Folders<'_>, config: &StoreConfig, dropped: &Dropped)
     }
     let mut rest = segments.into_iter();
     for segment in rest.by_ref() {
-        let full = take_segment(at, config, dropped, &segment, &mut r)?;
+        let scanned = take_segment(at, dropped, &segment, &mut r)?;
         r.segments.push(segment);
-        if !full {
+        if let Some(end) = scanned.filter(|s| !s.full) {
+            end_here(at, r.segments.last(), &end, rest.as_slice())?;
             break;
         }
-    }
-    for behind in rest {
-        drop_behind(at, &behind)?;
     }
     if r.segments.last().is_some_and(|s| s.end() == r.end) {
         let next = Segment::create(at.disk, at.log, r.end, config.segment_bytes)?;
@@ -79,7 +85,52 @@ pub(crate) fn recover(at: &Folders<'_>, config: &StoreConfig, dropped: &Dropped)
         r.active_keys = Arc::default();
         r.keys.push(Keys::Active(r.active_keys.clone()));
     }
+    remove_strangers(at, &r.segments)?;
     Ok(r)
+}
+
+/// Makes the end of an intact prefix the end of the log: segments behind it go, then the bytes behind it. In this
+/// order, because a file that is being cut is shorter than the distance to the next one.
+fn end_here(
+    at: &Folders<'_>,
+    last: Option<&Arc<Segment>>,
+    scan: &ScanEnd,
+    behind: &[Arc<Segment>],
+) -> Result<(), OpenError> {
+    let Some(segment) = last else { return Ok(()) };
+    for later in behind {
+        // Segments are sealed in order, each when it is durable: this one was whole once.
+        if let Ok(Some(_)) = IndexFile::open(at.disk, at.index, later.base) {
+            return Err(OpenError::Damaged { segment: segment.base, at: scan.end, reason: scan.reason });
+        }
+    }
+    // From the back, so that a crash in between leaves no hole.
+    for later in behind.iter().rev() {
+        drop_behind(at, later)?;
+    }
+    info!(base = segment.base, end = scan.end, "log ends here: {}", scan.reason);
+    Ok(cut(segment, scan.end)?)
+}
+
+/// Removes index files of segments that are not there and not behind us: a log that is put back to an earlier state
+/// must not meet them again when it has grown.
+fn remove_strangers(at: &Folders<'_>, segments: &[Arc<Segment>]) -> Result<(), OpenError> {
+    let first = segments.first().map_or(0, |s| s.base);
+    for base in index_bases(at)? {
+        if base > first && segments.binary_search_by_key(&base, |s| s.base).is_err() {
+            warn!(base, "removing an index file whose segment is not there");
+            at.disk.remove(&sealed::path(at.index, base))?;
+        }
+    }
+    Ok(())
+}
+
+fn index_bases(at: &Folders<'_>) -> io::Result<Vec<u64>> {
+    let names = at.disk.list(at.index)?;
+    let mut bases: Vec<u64> =
+        names.iter().filter_map(|n| segment::base_of(n.strip_suffix(".idx")?)).collect();
+    bases.sort_unstable();
+    Ok(bases)
 }
 
 fn remove_leftovers(at: &Folders<'_>) -> Result<(), OpenError> {
@@ -105,64 +156,87 @@ fn open_segments(at: &Folders<'_>, config: &StoreConfig) -> Result<Vec<Arc<Segme
         };
         if size > found.size {
             // A crash between cutting and extending the last segment.
-            found.file.allocate(size)?;
+            reserve(&found, size)?;
         }
         segments.push(if size == found.size { found } else { Segment::resized(&found, size) });
     }
     Ok(segments)
 }
 
-/// Index files whose segment is gone tell the next offsets of idle queues. Returns where an empty log begins.
-fn load_orphans(at: &Folders<'_>, first: Option<u64>, dropped: &Dropped, queues: &QueueTable) -> Result<u64, OpenError> {
-    let mut begin = 0;
-    let mut bases: Vec<u64> =
-        at.disk.list(at.index)?.iter().filter_map(|n| segment::base_of(n.strip_suffix(".idx")?)).collect();
-    bases.sort_unstable();
-    for base in bases.into_iter().filter(|b| first.is_none_or(|f| *b < f)) {
+/// The newest index file whose segment is gone tells the next offsets of idle queues. Returns where an empty log
+/// begins.
+fn load_orphans(
+    at: &Folders<'_>,
+    first: Option<u64>,
+    dropped: &Dropped,
+    queues: &QueueTable,
+) -> Result<u64, OpenError> {
+    for base in index_bases(at)?.into_iter().rev().filter(|b| first.is_none_or(|f| *b < f)) {
         match IndexFile::open(at.disk, at.index, base) {
             Ok(Some((file, rows))) => {
-                for row in rows.iter().filter(|r| !dropped.covers(&r.topic, file.covers.saturating_sub(1))) {
-                    let queue = queues.get_or_create(&row.topic, row.queue % MAX_QUEUES);
-                    queue.begin_at(queue.next().max(row.row.first + row.row.count as u64));
+                for row in rows.iter().filter(|r| is_possible(r) && !is_dropped(r, &file, dropped)) {
+                    queues
+                        .get_or_create(&row.topic, row.queue)
+                        .begin_at(row.row.first + row.row.count as u64);
                 }
-                begin = begin.max(file.covers);
+                return Ok(file.covers);
             }
             Ok(None) => {}
             Err(e) => warn!(base, "index file of a removed segment: {e}"),
         }
     }
-    Ok(begin)
+    Ok(0)
 }
 
-/// Takes over one segment. Returns whether the log goes on behind it.
-fn take_segment(at: &Folders<'_>, config: &StoreConfig, dropped: &Dropped, segment: &Arc<Segment>, r: &mut Recovered) -> Result<bool, OpenError> {
-    let index = match IndexFile::open(at.disk, at.index, segment.base) {
-        Ok(index) => index.filter(|(file, _)| file.covers <= segment.end()),
-        Err(e) => {
-            warn!(base = segment.base, "index file is not usable, scanning its segment: {e}");
-            None
-        }
-    };
+/// A row is of a deleted topic when all it covers lies before the deletion.
+fn is_dropped(row: &DirectoryRow, file: &IndexFile, dropped: &Dropped) -> bool {
+    dropped.covers(&row.topic, file.covers.saturating_sub(1))
+}
+
+fn is_possible(row: &DirectoryRow) -> bool {
+    if row.queue >= MAX_QUEUES {
+        warn!(
+            topic = row.topic,
+            queue = row.queue,
+            "queue number in an index file is not possible; left out"
+        );
+    }
+    row.queue < MAX_QUEUES
+}
+
+/// Takes over one segment. Returns where its scan ended, if it had to be scanned.
+fn take_segment(
+    at: &Folders<'_>,
+    dropped: &Dropped,
+    segment: &Arc<Segment>,
+    r: &mut Recovered,
+) -> Result<Option<ScanEnd>, OpenError> {
+    let index = usable_index(at, segment);
     if let Some((file, rows)) = &index
         && file.covers == segment.end()
     {
-        load_rows(rows, file, dropped, r, segment.base, None)?;
+        for row in rows.iter().filter(|r| is_possible(r) && !is_dropped(r, file, dropped)) {
+            r.queues.get_or_create(&row.topic, row.queue).load(segment.base, &row.row, file, None);
+        }
         segment.set_last_store_time(file.last_store_time);
         r.last_time = r.last_time.max(file.last_store_time);
         r.keys.push(Keys::Sealed(file.clone()));
         r.end = segment.end();
-        return Ok(true);
+        return Ok(None);
     }
     let active = Arc::new(ActiveKeys::default());
     let mut from = segment.base;
     if let Some((file, rows)) = &index {
-        load_rows(rows, file, dropped, r, segment.base, Some(()))?;
-        active.push_all(file.all_keys()?.into_iter());
-        segment.set_last_store_time(file.last_store_time);
-        r.last_time = r.last_time.max(file.last_store_time);
-        from = file.covers;
+        match load_partial(file, rows, segment, dropped, &r.queues, &active) {
+            Ok(()) => {
+                segment.set_last_store_time(file.last_store_time);
+                r.last_time = r.last_time.max(file.last_store_time);
+                from = file.covers;
+            }
+            Err(e) => warn!(base = segment.base, "index file is not usable, scanning its segment: {e}"),
+        }
     }
-    let scan = scan(segment, from, config.max_record_bytes, |record| {
+    let scan = scan(segment, from, |record| {
         index_record(record, segment, dropped, &r.queues, &active);
         r.last_time = r.last_time.max(record.store_timestamp);
         segment.set_last_store_time(record.store_timestamp);
@@ -172,22 +246,70 @@ fn take_segment(at: &Folders<'_>, config: &StoreConfig, dropped: &Dropped, segme
     if scan.full {
         r.unsealed.push((segment.clone(), active));
         r.end = segment.end();
-        return Ok(true);
+    } else {
+        r.end = scan.end;
+        r.active_keys = active;
     }
-    r.end = scan.end;
-    r.active_keys = active;
-    if scan.reason != "zeros" || scan.end > from {
-        info!(base = segment.base, end = scan.end, scanned = scan.end - from, "log ends here: {}", scan.reason);
-        cut(segment, scan.end)?;
-    }
-    Ok(false)
+    Ok(Some(scan))
 }
 
-/// Makes everything behind the end zeros, so that nothing stale can be taken for data later.
+fn usable_index(at: &Folders<'_>, segment: &Segment) -> Option<sealed::Opened> {
+    match IndexFile::open(at.disk, at.index, segment.base) {
+        Ok(index) => index.filter(|(file, _)| file.covers <= segment.end()),
+        Err(e) => {
+            warn!(base = segment.base, "index file is not usable, scanning its segment: {e}");
+            None
+        }
+    }
+}
+
+/// Loads the index of a segment that is still written to; into memory, all of it or nothing.
+fn load_partial(
+    file: &Arc<IndexFile>,
+    rows: &[DirectoryRow],
+    segment: &Segment,
+    dropped: &Dropped,
+    queues: &QueueTable,
+    active: &ActiveKeys,
+) -> io::Result<()> {
+    let mut loaded = Vec::new();
+    for row in rows.iter().filter(|r| is_possible(r) && !is_dropped(r, file, dropped)) {
+        let mut entries = Vec::new();
+        file.entries(row.row.at, row.row.first, row.row.count as usize, true, &mut entries)?;
+        let inside = |e: &Entry| {
+            e.physical >= segment.base
+                && e.physical.checked_add(e.size as u64).is_some_and(|end| end <= file.covers)
+        };
+        if !entries.iter().all(inside) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry points outside of the segment"));
+        }
+        loaded.push((row, entries));
+    }
+    active.push_all(file.all_keys()?.into_iter());
+    for (row, entries) in loaded {
+        queues.get_or_create(&row.topic, row.queue).load(segment.base, &row.row, file, Some(entries));
+    }
+    Ok(())
+}
+
+/// Makes everything behind the end zeros, so that nothing stale can be taken for data later. Always: a page that was
+/// lost reads as zeros, and behind it may stand records that were never promised.
 fn cut(segment: &Segment, end: u64) -> io::Result<()> {
     segment.file.set_len(end - segment.base)?;
-    segment.file.allocate(segment.size)?;
+    reserve(segment, segment.size)?;
     segment.file.sync()
+}
+
+/// Makes a file as long as its segment. On a full disk without reserving the space, so that reads go on; then a
+/// write that finds none is refused.
+fn reserve(segment: &Segment, size: u64) -> io::Result<()> {
+    match segment.file.allocate(size) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            warn!(base = segment.base, "space of the last segment is not reserved: {e}");
+            segment.file.set_len(size)
+        }
+        other => other,
+    }
 }
 
 /// A segment behind the log's end: a spare, or, after power loss, data behind a hole, which nobody was promised.
@@ -195,46 +317,41 @@ fn drop_behind(at: &Folders<'_>, segment: &Segment) -> Result<(), OpenError> {
     let mut head = [0; 8];
     segment.file.read_at(&mut head, 0)?;
     if head != [0; 8] {
-        warn!(base = segment.base, "removing a segment behind the end of the log: what is before it was not flushed");
+        warn!(
+            base = segment.base,
+            "removing a segment behind the end of the log: what is before it was not flushed"
+        );
     }
     at.disk.remove(&segment::path(at.log, segment.base))?;
     Ok(at.disk.sync_dir(at.log)?)
 }
 
-fn load_rows(rows: &[DirectoryRow], file: &Arc<IndexFile>, dropped: &Dropped, r: &Recovered, base: u64, active: Option<()>) -> Result<(), OpenError> {
-    for row in rows {
-        // A row is of a deleted topic when all it covers lies before the deletion.
-        if dropped.covers(&row.topic, file.covers.saturating_sub(1)) {
-            continue;
-        }
-        if row.queue >= MAX_QUEUES {
-            warn!(topic = row.topic, queue = row.queue, "queue number in an index file is not possible; left out");
-            continue;
-        }
-        let entries = match active {
-            None => None,
-            Some(()) => {
-                let mut entries = Vec::new();
-                file.entries(row.row.at, row.row.first, row.row.count as usize, true, &mut entries)?;
-                Some(entries)
-            }
-        };
-        r.queues.get_or_create(&row.topic, row.queue).load(base, &row.row, file, entries);
-    }
-    Ok(())
-}
-
 /// Builds the index entries of a scanned record, as the append does for a new one.
-fn index_record(record: &message::Record<'_>, segment: &Segment, dropped: &Dropped, queues: &QueueTable, active: &ActiveKeys) {
+fn index_record(
+    record: &message::Record<'_>,
+    segment: &Segment,
+    dropped: &Dropped,
+    queues: &QueueTable,
+    active: &ActiveKeys,
+) {
     let physical = record.physical_offset as u64;
-    if dropped.covers(record.topic, physical) || !(0..MAX_QUEUES as i32).contains(&record.queue_id) || record.queue_offset < 0 {
+    if dropped.covers(record.topic, physical)
+        || !(0..MAX_QUEUES as i32).contains(&record.queue_id)
+        || record.queue_offset < 0
+    {
         return;
     }
     let queue = queues.get_or_create(record.topic, record.queue_id as u32);
     let queue_offset = record.queue_offset as u64;
     let (_, next) = queue.bounds();
     if queue_offset < next {
-        warn!(topic = record.topic, queue = record.queue_id, queue_offset, next, "record repeats a queue offset; not indexed");
+        warn!(
+            topic = record.topic,
+            queue = record.queue_id,
+            queue_offset,
+            next,
+            "record repeats a queue offset; not indexed"
+        );
         return;
     }
     let reserved = properties::reserved(record.properties);
@@ -244,53 +361,4 @@ fn index_record(record: &message::Record<'_>, segment: &Segment, dropped: &Dropp
     let relative = (physical - segment.base) as u32;
     let hashes = keys::of_record(reserved.uniq_key, reserved.keys).map(|k| keys::hash(record.topic, k));
     active.push_all(hashes.map(|hash| KeyEntry { hash, relative }));
-}
-
-/// Where a scan ended.
-#[derive(Debug)]
-pub(crate) struct ScanEnd {
-    /// Physical offset behind the last intact record.
-    pub end: u64,
-    /// The segment's blank was reached: the log goes on in the next one.
-    pub full: bool,
-    /// What stopped it.
-    pub reason: &'static str,
-}
-
-const WINDOW: usize = 4 << 20;
-
-/// Visits the intact records of a segment from a physical offset on.
-pub(crate) fn scan(segment: &Segment, from: u64, max_record: usize, mut each: impl FnMut(&message::Record<'_>)) -> io::Result<ScanEnd> {
-    let mut window = vec![0; WINDOW.max(max_record + 8).min(segment.size as usize)];
-    let mut at = from;
-    loop {
-        let n = segment.file.read_at(&mut window, at - segment.base)?;
-        let end = (n as u64).min(segment.end() - at) as usize;
-        let mut used = 0;
-        let stop = loop {
-            let here = at + used as u64;
-            if segment.end() - here < message::BLANK_HEAD as u64 {
-                return Ok(ScanEnd { end: here, full: true, reason: "end of segment" });
-            }
-            match message::decode(&window[used..end], max_record) {
-                Decoded::Record(r) if r.physical_offset != here as i64 => break Some("record of another position"),
-                Decoded::Record(r) if !r.intact() => break Some("body checksum"),
-                Decoded::Record(r) => {
-                    each(&r);
-                    used += r.total_size;
-                }
-                Decoded::Blank(size) if here + size as u64 == segment.end() => {
-                    return Ok(ScanEnd { end: here, full: true, reason: "blank" });
-                }
-                Decoded::Blank(_) => break Some("blank of a wrong size"),
-                Decoded::Malformed(why) => break Some(why),
-                Decoded::NeedMore(wanted) if used == 0 && wanted > end => break Some("record beyond the segment"),
-                Decoded::NeedMore(_) => break None,
-            }
-        };
-        at += used as u64;
-        if let Some(reason) = stop {
-            return Ok(ScanEnd { end: at, full: false, reason });
-        }
-    }
 }

@@ -41,7 +41,12 @@ pub struct SegmentFacts {
 }
 
 /// Returns the segments to remove now, oldest first. `sealed` never holds the segment being written.
-pub fn decide_removal(sealed: &[SegmentFacts], now_ms: i64, used_percent: u8, policy: &RetentionPolicy) -> Vec<u64> {
+pub fn decide_removal(
+    sealed: &[SegmentFacts],
+    now_ms: i64,
+    used_percent: u8,
+    policy: &RetentionPolicy,
+) -> Vec<u64> {
     let hour = (now_ms.rem_euclid(86_400_000) / 3_600_000) as u8;
     let forced = used_percent >= policy.force_percent;
     let due = forced || used_percent >= policy.max_used_percent || policy.delete_hours.contains(&hour);
@@ -70,8 +75,11 @@ mod tests {
         const HOUR: i64 = 3_600_000;
         let day = 20_000 * 24 * HOUR;
         let policy = RetentionPolicy::default();
-        let sealed: Vec<_> =
-            [80, 75, 60, 1].iter().zip(0..).map(|(h, base)| SegmentFacts { base, last_store_time: day - h * HOUR }).collect();
+        let sealed: Vec<_> = [80, 75, 60, 1]
+            .iter()
+            .zip(0..)
+            .map(|(h, base)| SegmentFacts { base, last_store_time: day - h * HOUR })
+            .collect();
         let cases: [(&str, i64, u8, &[u64]); 6] = [
             ("not the hour", day, 50, &[]),
             ("the hour", day + 4 * HOUR, 50, &[0, 1]),

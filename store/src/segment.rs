@@ -28,8 +28,8 @@ impl Segment {
         let path = path(dir, base);
         let file = disk.open(&path, Create::Fresh)?;
         if let Err(e) = file.allocate(size).and_then(|()| file.sync()) {
-            // Half a segment would look like a damaged one.
-            disk.remove(&path)?;
+            // Half a segment is in the way on a full disk; made again, it begins empty all the same.
+            let _ = disk.remove(&path);
             return Err(e);
         }
         Ok(Segment::new(base, size, file))

@@ -6,32 +6,30 @@
 //! | `index/<base>.idx` | [`crate::index::sealed`] |
 //! | `dropped.json` | [`crate::dropped`] |
 //! | `lock` | held while the store is open |
+//!
+//! Locks are taken in this order, never in another: `upkeep`, `tail`, `spare`, then any one of the rest.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use protocol::message::{self, Record};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::config::StoreConfig;
 use crate::disk::Disk;
 use crate::dropped::Dropped;
-use crate::index::keys::{self, ActiveKeys, Keys};
+use crate::index::keys::{ActiveKeys, Keys};
 use crate::index::queue::Queue;
-use crate::index::sealed::{self, Content, DirectoryRow};
 use crate::index::table::{MAX_QUEUES, QueueTable};
 use crate::log::cache::TailCache;
-use crate::log::read::ReadError;
 use crate::log::tail::{AppendError, Tail};
 use crate::recover::{self, Folders};
-use crate::retention::{self, SegmentFacts};
-use crate::segment::{self, Segment};
-use crate::threads::{Threads, now_ms};
+use crate::segment::Segment;
+use crate::threads::Threads;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +38,26 @@ pub enum OpenError {
     #[error("{0} is in use by another process; stop it, or give this broker a storePathRootDir of its own")]
     Locked(PathBuf),
     /// A segment is missing in the middle of the log.
-    #[error("commit log is not complete: a segment ends at {end}, the next begins at {next}; restore the file {end:020}, or move all older segments away to give them up")]
+    #[error(
+        "commit log is not complete: a segment ends at {end}, the next begins at {next}; restore the file {end:020}, or move all older segments away to give them up"
+    )]
     Gap {
         /// End of the segment before.
         end: u64,
         /// Begin of the segment behind.
         next: u64,
+    },
+    /// A segment that was durable once is broken, and what is behind it is not.
+    #[error(
+        "commit log is damaged: segment {segment:020} is broken at {at} ({reason}), but the log goes on behind it; restore that file, or move it and all older segments away to give them up"
+    )]
+    Damaged {
+        /// Base of the segment.
+        segment: u64,
+        /// End of what is intact in it.
+        at: u64,
+        /// What stands there.
+        reason: &'static str,
     },
     /// The disk failed.
     #[error(transparent)]
@@ -67,22 +79,27 @@ pub struct Opened {
 pub struct Store {
     pub(crate) config: StoreConfig,
     pub(crate) disk: Arc<dyn Disk>,
-    log_dir: PathBuf,
-    index_dir: PathBuf,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) index_dir: PathBuf,
     pub(crate) tail: Mutex<Tail>,
     pub(crate) written: AtomicU64,
     pub(crate) flushed: watch::Sender<u64>,
     pub(crate) cache: RwLock<TailCache>,
     pub(crate) segments: RwLock<VecDeque<Arc<Segment>>>,
-    queues: QueueTable,
-    keys: RwLock<BTreeMap<u64, Keys>>,
-    pending_seals: Mutex<VecDeque<(Arc<Segment>, Arc<ActiveKeys>)>>,
-    spare: Mutex<Option<Arc<Segment>>>,
-    dropped: Dropped,
-    full: AtomicBool,
-    used_percent: AtomicU8,
+    pub(crate) queues: QueueTable,
+    /// Keys of each segment, by its base.
+    pub(crate) keys: RwLock<BTreeMap<u64, Keys>>,
+    /// Complete segments without an index file, oldest first.
+    pub(crate) pending_seals: Mutex<VecDeque<(Arc<Segment>, Arc<ActiveKeys>)>>,
+    /// The file behind the last segment, made ahead.
+    pub(crate) spare: Mutex<Option<Arc<Segment>>>,
+    /// Sealing and removing go one at a time.
+    pub(crate) upkeep: Mutex<()>,
+    pub(crate) dropped: Dropped,
+    pub(crate) full: AtomicBool,
+    pub(crate) used_percent: AtomicU8,
     stopped: watch::Sender<Option<String>>,
-    pub(crate) threads: Threads,
+    pub(crate) threads: Arc<Threads>,
     opened: Opened,
     _lock: Box<dyn Send + Sync>,
 }
@@ -90,6 +107,13 @@ pub struct Store {
 impl Store {
     /// Opens a folder, recovers what is in it and takes its lock. No thread runs yet; see [`Store::start`].
     pub fn open(config: StoreConfig, disk: Arc<dyn Disk>) -> Result<Arc<Store>, OpenError> {
+        if config.segment_bytes > u32::MAX as u64 {
+            let why = format!(
+                "segments of {} bytes: positions in a segment are 32 bits wide",
+                config.segment_bytes
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
+        }
         let (log_dir, index_dir) = (config.dir.join("commitlog"), config.dir.join("index"));
         disk.create_dir_all(&log_dir)?;
         disk.create_dir_all(&index_dir)?;
@@ -101,9 +125,11 @@ impl Store {
         let dropped = Dropped::load(&*disk, &config.dir)?;
         let folders = Folders { disk: &*disk, log: &log_dir, index: &index_dir };
         let found = recover::recover(&folders, &config, &dropped)?;
+        dropped.end_at(&*disk, found.end)?;
         let opened = Opened { segments: found.segments.len(), scanned: found.scanned, end: found.end };
         info!(segments = opened.segments, scanned = opened.scanned, end = opened.end, "store opened");
-        let active = found.segments.last().cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let active =
+            found.segments.last().cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         // Sealed segments were synced before they were sealed.
         let durable = found.unsealed.first().map_or(active.base, |(s, _)| s.base);
         let keys = found.segments.iter().map(|s| s.base).zip(found.keys).collect();
@@ -115,6 +141,7 @@ impl Store {
                 keys: found.active_keys,
                 repair_to: 0,
                 hinted: found.end,
+                closed: false,
             }),
             written: AtomicU64::new(found.end),
             flushed: watch::Sender::new(durable),
@@ -124,21 +151,22 @@ impl Store {
             keys: RwLock::new(keys),
             pending_seals: Mutex::new(found.unsealed.into()),
             spare: Mutex::new(None),
+            upkeep: Mutex::new(()),
             dropped,
             full: AtomicBool::new(false),
             used_percent: AtomicU8::new(0),
             stopped: watch::Sender::new(None),
-            threads: Threads::default(),
+            threads: Arc::default(),
             opened,
             _lock: lock,
             config,
-            disk: disk.clone(),
+            disk,
             log_dir,
             index_dir,
         });
         store.flush_now();
         store.seal_pending();
-        store.look_after_space(now_ms());
+        store.look_at_use();
         Ok(store)
     }
 
@@ -151,17 +179,19 @@ impl Store {
     /// appended after that.
     pub fn close(&self) {
         self.threads.stop();
-        self.stop_appends("closed");
-        self.flush_now();
-        if self.failure().is_some_and(|why| why != "closed") {
-            return;
-        }
-        self.seal_pending();
         let (segment, keys, end) = {
-            let tail = self.tail.lock();
+            // Whoever holds the tail finishes its batch first.
+            let mut tail = self.tail.lock();
+            tail.closed = true;
             (tail.segment.clone(), tail.keys.clone(), tail.write)
         };
-        if let Err(e) = segment.sync_to(end).and_then(|()| self.seal(&segment, &keys, end)) {
+        self.flush_now();
+        self.seal_pending();
+        if self.is_stopped() || self.flushed_offset() < end {
+            return;
+        }
+        let _one = self.upkeep.lock();
+        if let Err(e) = self.seal(&segment, &keys, end) {
             warn!("index of the last segment not written, the next start scans it: {e}");
         }
     }
@@ -194,15 +224,15 @@ impl Store {
     }
 
     /// Deletes a topic: its messages belong to nobody from now on, and a new topic of the name begins empty. Durable
-    /// on return; the bytes go with their segments.
+    /// on return; the bytes go with their segments. On error the topic is as it was, or the store has stopped.
     pub fn delete_topic(&self, topic: &str) -> io::Result<()> {
-        let end = {
-            // Under the tail's lock, so that no record gets in between.
-            let tail = self.tail.lock();
-            self.queues.remove(topic).iter().for_each(|q| q.remove());
-            tail.write
-        };
-        self.dropped.drop_topic(&*self.disk, topic, end, self.begin())
+        // Appends wait until the note is durable: a message of the new topic acknowledged before that would repeat
+        // offsets of the old one after a crash, and be lost.
+        let tail = self.tail.lock();
+        self.dropped.drop_topic(&*self.disk, topic, tail.write, self.begin())?;
+        self.sync_dir(&self.config.dir)?;
+        self.queues.remove(topic).iter().for_each(|q| q.remove());
+        Ok(())
     }
 
     // ---- bounds ----
@@ -232,40 +262,6 @@ impl Store {
         self.cache.read().bytes()
     }
 
-    // ---- keys ----
-
-    /// Finds records of a topic by key, newest first, among those stored in a range of time. May wait for the
-    /// device.
-    pub fn find_by_key(&self, topic: &str, key: &str, times: std::ops::RangeInclusive<i64>, max: usize) -> Result<Vec<Vec<u8>>, ReadError> {
-        let hash = keys::hash(topic, key);
-        let all: Vec<(u64, Keys)> = self.keys.read().iter().rev().map(|(b, k)| (*b, k.clone())).collect();
-        let mut found = Vec::new();
-        for (base, keys) in all {
-            let mut positions = keys.find(hash).map_err(|source| ReadError::Io { at: base, source })?;
-            positions.sort_unstable();
-            positions.dedup();
-            for relative in positions.iter().rev() {
-                let physical = base + *relative as u64;
-                if found.len() >= max || self.dropped.covers(topic, physical) {
-                    continue;
-                }
-                let record = match self.read_record(physical) {
-                    Ok(record) => record,
-                    Err(ReadError::Outside { .. }) => continue,
-                    Err(e) => return Err(e),
-                };
-                if let message::Decoded::Record(r) = message::decode(&record, record.len())
-                    && r.topic == topic
-                    && times.contains(&r.store_timestamp)
-                    && has_key(&r, key)
-                {
-                    found.push(record);
-                }
-            }
-        }
-        Ok(found)
-    }
-
     // ---- failing ----
 
     /// Becomes `Some` when the store has failed and the process must end.
@@ -273,31 +269,31 @@ impl Store {
         self.stopped.subscribe()
     }
 
-    fn failure(&self) -> Option<String> {
-        self.stopped.borrow().clone()
-    }
-
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.borrow().as_deref().is_some_and(|why| why != "closed")
+        self.stopped.borrow().is_some()
     }
 
-    /// A sync failed: nobody knows what is on the disk, so nothing goes on from here.
+    /// A sync failed: nobody knows what is on the disk, so nothing goes on from here. Takes no lock.
     pub(crate) fn stop_for_good(&self, why: String) {
         error!("store stops: {why}");
-        self.stop_appends(&why);
-    }
-
-    fn stop_appends(&self, why: &str) {
-        // Whoever holds the tail finishes its batch first.
-        let _tail = self.tail.lock();
         self.stopped.send_if_modified(|s| {
             let first = s.is_none();
-            s.get_or_insert_with(|| why.to_owned());
+            s.get_or_insert(why);
             first
         });
     }
 
-    pub(crate) fn check_writable(&self) -> Result<(), AppendError> {
+    /// Makes the names in a folder durable; a failure stops the store.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk
+            .sync_dir(dir)
+            .inspect_err(|e| self.stop_for_good(format!("sync folder {}: {e}", dir.display())))
+    }
+
+    pub(crate) fn check_writable(&self, tail: &Tail) -> Result<(), AppendError> {
+        if tail.closed {
+            return Err(AppendError::Stopped("closed".to_owned()));
+        }
         if let Some(why) = &*self.stopped.borrow() {
             return Err(AppendError::Stopped(why.clone()));
         }
@@ -311,156 +307,11 @@ impl Store {
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
-
-    // ---- files ----
-
-    pub(crate) fn next_segment(&self, base: u64) -> io::Result<Arc<Segment>> {
-        if let Some(spare) = self.spare.lock().take()
-            && spare.base == base
-        {
-            return Ok(spare);
-        }
-        let next = Segment::create(&*self.disk, &self.log_dir, base, self.config.segment_bytes)?;
-        self.disk.sync_dir(&self.log_dir)?;
-        Ok(next)
-    }
-
-    /// The tail went on to `next`.
-    pub(crate) fn rolled(&self, sealed: Arc<Segment>, keys: Arc<ActiveKeys>, next: Arc<Segment>, tail: &mut Tail) {
-        self.keys.write().insert(next.base, Keys::Active(tail.keys.clone()));
-        self.segments.write().push_back(next);
-        self.pending_seals.lock().push_back((sealed, keys));
-        self.written.store(tail.write, Ordering::Release);
-        tail.hinted = tail.write;
-        self.threads.want_seal();
-    }
-
-    /// Makes the segment behind the last one ready.
-    pub(crate) fn make_spare(&self) {
-        let base = self.tail.lock().segment.end();
-        let mut spare = self.spare.lock();
-        if spare.as_ref().is_some_and(|s| s.base == base) {
-            return;
-        }
-        let made = Segment::create(&*self.disk, &self.log_dir, base, self.config.segment_bytes);
-        match made.and_then(|s| self.disk.sync_dir(&self.log_dir).map(|()| s)) {
-            Ok(segment) => *spare = Some(segment),
-            Err(e) => warn!("next segment {base:020} not made ahead: {e}"),
-        }
-    }
-
-    /// Writes the index files of segments that are complete.
-    pub(crate) fn seal_pending(&self) {
-        loop {
-            // Not in a `while let`, which would hold the lock through the body.
-            let first = self.pending_seals.lock().front().cloned();
-            let Some((segment, keys)) = first else { return };
-            if let Err(e) = segment.sync_to(segment.end()) {
-                self.stop_for_good(format!("sync segment {:020}: {e}", segment.base));
-                return;
-            }
-            if let Err(e) = self.seal(&segment, &keys, segment.end()) {
-                warn!("index of segment {:020} not written, trying again later: {e}", segment.base);
-                return;
-            }
-            self.pending_seals.lock().pop_front();
-        }
-    }
-
-    /// Writes the index file of a segment that is durable up to `covers`, and lets reads use it when it is complete.
-    fn seal(&self, segment: &Segment, keys: &ActiveKeys, covers: u64) -> io::Result<()> {
-        let mut rows = Vec::new();
-        let mut queues = Vec::new();
-        for queue in self.queues.sorted() {
-            if let Some(row) = queue.seal_row(segment.base) {
-                rows.push(DirectoryRow { topic: queue.topic.to_string(), queue: queue.id, row });
-                queues.push(queue);
-            }
-        }
-        let last_store_time = segment.last_store_time();
-        let mut content = Content { base: segment.base, covers, last_store_time, rows, keys: keys.sorted() };
-        let file = sealed::write(&*self.disk, &self.index_dir, &mut content, |i, row, out| {
-            queues[i].active_entries(segment.base, row, out);
-        })?;
-        if covers == segment.end() {
-            for (queue, row) in queues.iter().zip(&content.rows) {
-                if row.row.count > 0 {
-                    queue.sealed(segment.base, &row.row, &file);
-                }
-            }
-            if let Some(keys) = self.keys.write().get_mut(&segment.base) {
-                *keys = Keys::Sealed(file);
-            }
-        }
-        self.remove_orphans()
-    }
-
-    /// Removes index files of removed segments once a newer file tells the next offsets.
-    fn remove_orphans(&self) -> io::Result<()> {
-        let begin = self.begin();
-        for name in self.disk.list(&self.index_dir)? {
-            if name.strip_suffix(".idx").and_then(segment::base_of).is_some_and(|base| base < begin) {
-                self.disk.remove(&self.index_dir.join(name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes segments that may go and decides whether writes are refused.
-    pub fn look_after_space(&self, now_ms: i64) {
-        self.seal_pending();
-        for _ in 0..retention::BATCH {
-            let space = match self.disk.space(&self.log_dir) {
-                Ok(space) => space,
-                Err(e) => {
-                    warn!("disk use is not known: {e}");
-                    return;
-                }
-            };
-            let used = space.used_percent();
-            self.used_percent.store(used, Ordering::Relaxed);
-            let policy = &self.config.retention;
-            let was_full = self.full.swap(retention::decide_refusal(used, policy), Ordering::Relaxed);
-            if was_full != self.is_full() {
-                warn!(used_percent = used, refused = self.is_full(), "disk use: writes");
-            }
-            let removable = retention::decide_removal(&self.sealed_facts(), now_ms, used, policy);
-            if removable.is_empty() {
-                return;
-            }
-            for base in removable {
-                if let Err(e) = self.remove_segment(base) {
-                    warn!("remove segment {base:020}: {e}");
-                    return;
-                }
-                info!(base, used_percent = used, "segment removed");
-            }
-        }
-    }
-
-    fn sealed_facts(&self) -> Vec<SegmentFacts> {
-        let unsealed: Vec<u64> = self.pending_seals.lock().iter().map(|(s, _)| s.base).collect();
-        let segments = self.segments.read();
-        let sealed = segments.iter().take(segments.len().saturating_sub(1)).take_while(|s| !unsealed.contains(&s.base));
-        sealed.map(|s| SegmentFacts { base: s.base, last_store_time: s.last_store_time() }).collect()
-    }
-
-    fn remove_segment(&self, base: u64) -> io::Result<()> {
-        let newest_sealed = self.sealed_facts().last().map(|f| f.base);
-        self.disk.remove(&segment::path(&self.log_dir, base))?;
-        self.segments.write().retain(|s| s.base != base);
-        self.keys.write().remove(&base);
-        let begin = self.begin();
-        self.queues.sorted().iter().for_each(|q| q.forget_before(begin));
-        // The newest index file stays: it alone tells the next offsets of idle queues.
-        if newest_sealed != Some(base) {
-            self.disk.remove(&sealed::path(&self.index_dir, base))?;
-        }
-        Ok(())
-    }
 }
 
-fn has_key(record: &Record<'_>, key: &str) -> bool {
-    let reserved = protocol::properties::reserved(record.properties);
-    keys::of_record(reserved.uniq_key, reserved.keys).any(|k| k == key)
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Without `close`; its threads must not find that out only at their next look.
+        self.threads.leave();
+    }
 }

@@ -1,6 +1,7 @@
 //! The store's two threads: one flushes, one looks after files (seals, makes the next segment ready, removes old
-//! ones). Nothing on the way of a message waits for either.
+//! ones). Nothing on the way of a message waits for either, and neither keeps a store alive while it waits.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,21 +20,21 @@ pub(crate) struct Threads {
     flush_wake: Condvar,
     files: Mutex<FileWork>,
     files_wake: Condvar,
+    /// The spare was asked for; not again before the next roll or look.
+    spare_asked: AtomicBool,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct FlushWork {
     requested: u64,
     writeback: bool,
     stop: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct FileWork {
     spare: bool,
-    /// Making the spare was tried; not again before the next look.
-    spare_tried: bool,
     seal: bool,
     stop: bool,
 }
@@ -52,96 +53,115 @@ impl Threads {
     }
 
     pub fn want_spare(&self) {
-        let mut work = self.files.lock();
-        if !work.spare && !work.spare_tried {
-            work.spare = true;
+        if !self.spare_asked.swap(true, Ordering::Relaxed) {
+            self.files.lock().spare = true;
             self.files_wake.notify_one();
         }
     }
 
     pub fn want_seal(&self) {
-        let mut work = self.files.lock();
-        work.seal = true;
         // The spare was used up; the next one is wanted when the new segment fills.
-        work.spare_tried = false;
+        self.spare_asked.store(false, Ordering::Relaxed);
+        self.files.lock().seal = true;
         self.files_wake.notify_one();
     }
 
     pub fn start(store: &Arc<Store>) -> std::io::Result<()> {
-        let (a, b) = (Arc::downgrade(store), Arc::downgrade(store));
         let mut handles = store.threads.handles.lock();
-        handles.push(std::thread::Builder::new().name("store-flush".into()).spawn(move || run_flush(&a))?);
-        handles.push(std::thread::Builder::new().name("store-files".into()).spawn(move || run_files(&b))?);
+        for (name, run) in
+            [("store-flush", run_flush as fn(&Threads, &Weak<Store>)), ("store-files", run_files)]
+        {
+            let (threads, store) = (store.threads.clone(), Arc::downgrade(store));
+            handles.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&threads, &store))?);
+        }
         Ok(())
     }
 
-    pub fn stop(&self) {
+    /// Tells the threads to end.
+    pub fn leave(&self) {
         self.flush.lock().stop = true;
         self.files.lock().stop = true;
         self.flush_wake.notify_all();
         self.files_wake.notify_all();
+    }
+
+    /// Tells the threads to end and waits until they have.
+    pub fn stop(&self) {
+        self.leave();
         for handle in std::mem::take(&mut *self.handles.lock()) {
             if handle.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
         }
     }
+
+    /// Waits until there is something to flush, or to tell the kernel, or `until`.
+    fn flush_work(&self, flushed: u64, until: Instant) -> FlushWork {
+        let mut work = self.flush.lock();
+        if !work.stop && !work.writeback && work.requested <= flushed {
+            self.flush_wake.wait_until(&mut work, until);
+        }
+        let taken = *work;
+        work.writeback = false;
+        taken
+    }
+
+    /// Waits until there is something to do with files, or `until`.
+    fn file_work(&self, until: Instant) -> FileWork {
+        let mut work = self.files.lock();
+        if !work.stop && !work.seal && !work.spare {
+            self.files_wake.wait_until(&mut work, until);
+        }
+        let taken = *work;
+        (work.seal, work.spare) = (false, false);
+        taken
+    }
 }
 
-fn run_flush(store: &Weak<Store>) {
+fn run_flush(threads: &Threads, store: &Weak<Store>) {
+    let Some(interval) = store.upgrade().map(|s| s.config.flush_interval) else { return };
+    let (mut flushed, mut told, mut due) = (0, 0, Instant::now());
     loop {
+        let work = threads.flush_work(flushed, due);
         let Some(store) = store.upgrade() else { return };
-        let interval = store.config.flush_interval;
-        let mut work = store.threads.flush.lock();
-        if !work.stop && !work.writeback && work.requested <= store.flushed_offset() {
-            store.threads.flush_wake.wait_for(&mut work, interval);
-        }
-        let writeback = std::mem::take(&mut work.writeback);
-        let (stop, requested) = (work.stop, work.requested);
-        drop(work);
-        if stop {
+        if work.stop {
             return;
         }
-        if writeback && requested <= store.flushed_offset() {
-            store.start_writeback();
-        } else {
+        // Hints come often under load and must not keep the interval from being kept.
+        if work.requested > store.flushed_offset() || Instant::now() >= due {
             store.flush_now();
+            due = Instant::now() + interval;
+        } else if work.writeback {
+            told = store.start_writeback(told);
         }
         if store.is_stopped() {
             return;
         }
+        flushed = store.flushed_offset();
     }
 }
 
-fn run_files(store: &Weak<Store>) {
-    let mut looked: Option<Instant> = None;
+fn run_files(threads: &Threads, store: &Weak<Store>) {
+    let mut look_at = Instant::now();
     loop {
+        let work = threads.file_work(look_at);
         let Some(store) = store.upgrade() else { return };
-        let mut work = store.threads.files.lock();
-        let due = looked.is_none_or(|t| t.elapsed() >= LOOK);
-        if !work.stop && !work.seal && !work.spare && !due {
-            let left = LOOK.saturating_sub(looked.map_or(LOOK, |t| t.elapsed()));
-            store.threads.files_wake.wait_for(&mut work, left);
-        }
-        let (stop, spare) = (work.stop, std::mem::take(&mut work.spare));
-        work.seal = false;
-        work.spare_tried = spare || (work.spare_tried && !due);
-        drop(work);
-        if stop || store.is_stopped() {
+        if work.stop || store.is_stopped() {
             return;
         }
-        if spare {
+        if work.spare {
             store.make_spare();
         }
         store.seal_pending();
-        if looked.is_none_or(|t| t.elapsed() >= LOOK) {
-            looked = Some(Instant::now());
+        if Instant::now() >= look_at {
+            look_at = Instant::now() + LOOK;
             store.look_after_space(now_ms());
+            threads.spare_asked.store(false, Ordering::Relaxed);
         }
     }
 }
 
 /// The wall clock, ms since 1970.
-pub(crate) fn now_ms() -> i64 {
+fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }

@@ -1,5 +1,7 @@
 //! The store's promises, on the memory disk: what is appended is there, in order, after every kind of end.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +27,13 @@ fn append(store: &Store, topic: &str, queue: u32, body: &[u8], time: i64) -> Res
     append_all(store, topic, queue, &[body], time).map(|o| o[0])
 }
 
-fn append_all(store: &Store, topic: &str, queue: u32, bodies: &[&[u8]], time: i64) -> Result<Vec<u64>, AppendError> {
+fn append_all(
+    store: &Store,
+    topic: &str,
+    queue: u32,
+    bodies: &[&[u8]],
+    time: i64,
+) -> Result<Vec<u64>, AppendError> {
     let mut batch = Batch::default();
     for body in bodies {
         let properties = format!("UNIQ_KEY\u{1}{}\u{2}", String::from_utf8_lossy(&body[..body.len().min(8)]));

@@ -103,8 +103,12 @@ mod tests {
 
     #[test]
     fn hashes_are_the_ones_on_disk_and_differ() {
-        assert_eq!([hash("T", "k"), hash("", ""), hash("BenchmarkTest", "0123456789ABCDEF0123456789ABCDEF")], HASHES);
-        let all: std::collections::HashSet<u32> = (0..10_000).map(|i| hash("T", &format!("{i:032X}"))).collect();
+        assert_eq!(
+            [hash("T", "k"), hash("", ""), hash("BenchmarkTest", "0123456789ABCDEF0123456789ABCDEF")],
+            HASHES
+        );
+        let all: std::collections::HashSet<u32> =
+            (0..10_000).map(|i| hash("T", &format!("{i:032X}"))).collect();
         assert!(all.len() > 9_990, "{}", all.len());
         assert_ne!(hash("T", "k"), hash("Tk", ""));
     }

@@ -128,7 +128,9 @@ impl Queue {
                         active.copy(part.segment, part.first, from, n, out);
                         (n, None)
                     }
-                    Body::Sealed { file, at } => (n, Some((file.clone(), at + (from - part.first) * sealed_size()))),
+                    Body::Sealed { file, at } => {
+                        (n, Some((file.clone(), at + (from - part.first) * sealed_size())))
+                    }
                 }
             };
             if let (n, Some((file, at))) = &cold {
@@ -179,7 +181,14 @@ impl Queue {
         let mut active = Active::default();
         active.push(relative, entry.size, entry.tags_code);
         let first = entry.queue_offset;
-        inner.parts.push_back(Part { segment, first, count: 1, min_time: time, max_time: time, body: Body::Active(active) });
+        inner.parts.push_back(Part {
+            segment,
+            first,
+            count: 1,
+            min_time: time,
+            max_time: time,
+            body: Body::Active(active),
+        });
         true
     }
 
@@ -226,22 +235,25 @@ impl Queue {
                     Row { count: r.count + part.count, max_time: r.max_time.max(part.max_time), ..r }
                 }
                 // Offsets are missing between two parts of a segment only after damage; the row tells of the later.
-                _ => Row { first: part.first, count: part.count, min_time: part.min_time, max_time: part.max_time, at: 0 },
+                _ => Row {
+                    first: part.first,
+                    count: part.count,
+                    min_time: part.min_time,
+                    max_time: part.max_time,
+                    at: 0,
+                },
             });
         }
         let next = || inner.parts.iter().find(|p| p.segment > segment).map_or(inner.next, |p| p.first);
-        row.or_else(|| Some(next()).filter(|n| *n > 0).map(|first| Row { first, count: 0, min_time: 0, max_time: 0, at: 0 }))
-    }
-
-    /// Appends the entries a row tells of, which are still in memory.
-    pub(crate) fn active_entries(&self, segment: u64, row: &Row, out: &mut Vec<Entry>) {
-        let end = row.first + row.count as u64;
-        for part in self.inner.read().parts.iter().filter(|p| p.segment == segment && p.first >= row.first) {
-            if let Body::Active(active) = &part.body {
-                let n = (part.count as u64).min(end.saturating_sub(part.first)) as usize;
-                active.copy(segment, part.first, part.first, n, out);
-            }
-        }
+        row.or_else(|| {
+            Some(next()).filter(|n| *n > 0).map(|first| Row {
+                first,
+                count: 0,
+                min_time: 0,
+                max_time: 0,
+                at: 0,
+            })
+        })
     }
 
     /// Lets reads go to the index file from now on.
@@ -376,9 +388,6 @@ mod tests {
         q.push(3000, &e, 9);
         let row = q.seal_row(1000).unwrap();
         assert_eq!(row, Row { first: 0, count: 3, min_time: 0, max_time: 2, at: 0 });
-        let mut out = Vec::new();
-        q.active_entries(1000, &row, &mut out);
-        assert_eq!(out.len(), 3);
         assert_eq!(q.seal_row(2000).unwrap(), Row { first: 3, count: 0, min_time: 0, max_time: 0, at: 0 });
     }
 }

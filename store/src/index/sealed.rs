@@ -62,6 +62,9 @@ pub struct DirectoryRow {
     pub row: Row,
 }
 
+/// An index file with its directory.
+pub type Opened = (Arc<IndexFile>, Vec<DirectoryRow>);
+
 /// Returns the path of a segment's index file.
 pub fn path(dir: &Path, base: u64) -> PathBuf {
     dir.join(format!("{base:020}.idx"))
@@ -81,9 +84,34 @@ pub struct Content {
     pub keys: Vec<KeyEntry>,
 }
 
-/// Writes an index file so that after a crash it is there as a whole or not at all. `entries` appends those of the
-/// n-th row. Sets the rows' positions.
-pub fn write(disk: &dyn Disk, dir: &Path, content: &mut Content, mut entries: impl FnMut(usize, &Row, &mut Vec<Entry>)) -> io::Result<Arc<IndexFile>> {
+/// Writes an index file so that after a crash it is there as a whole or not at all; it is durable once the folder is
+/// synced. `entries` appends some of the n-th row: from which queue offset on, and how many. Sets the rows' positions.
+pub fn write(
+    disk: &dyn Disk,
+    dir: &Path,
+    content: &mut Content,
+    entries: impl FnMut(usize, u64, usize, &mut Vec<Entry>) -> io::Result<()>,
+) -> io::Result<Arc<IndexFile>> {
+    let final_path = path(dir, content.base);
+    let temp = final_path.with_extension("tmp");
+    let file = disk.open(&temp, Create::Fresh)?;
+    // All of it is still in memory, so a failed sync here costs a retry, not the process.
+    let written =
+        write_all(file, content, entries).and_then(|file| disk.rename(&temp, &final_path).map(|()| file));
+    written.inspect_err(|_| {
+        // On a full disk half a file is in the way; if it cannot go now, the next start removes it.
+        let _ = disk.remove(&temp);
+    })
+}
+
+/// Entries that are copied at once: few, because the queue is locked meanwhile and may be appended to.
+const CHUNK: usize = 8192;
+
+fn write_all(
+    file: Arc<dyn File>,
+    content: &mut Content,
+    mut entries: impl FnMut(usize, u64, usize, &mut Vec<Entry>) -> io::Result<()>,
+) -> io::Result<Arc<IndexFile>> {
     let directory_len: usize = content.rows.iter().map(|r| 2 + r.topic.len() + 4 + 8 + 4 + 8 + 8 + 8).sum();
     let entries_at = (HEADER + directory_len) as u64;
     let mut at = entries_at;
@@ -94,20 +122,28 @@ pub fn write(disk: &dyn Disk, dir: &Path, content: &mut Content, mut entries: im
     let keys_at = at;
     let mut directory = Vec::with_capacity(directory_len);
     content.rows.iter().for_each(|r| encode_row(r, &mut directory));
-    let final_path = path(dir, content.base);
-    let temp = final_path.with_extension("tmp");
-    let file = disk.open(&temp, Create::Fresh)?;
     let mut sink = Sink { file: &*file, at: 0, buffer: Vec::with_capacity(SINK) };
     sink.put(&header(content, directory_len as u64, entries_at, &directory))?;
     sink.put(&directory)?;
     let mut part = Vec::new();
-    for i in 0..content.rows.len() {
-        part.clear();
-        entries(i, &content.rows[i].row, &mut part);
-        for e in &part {
-            sink.put(&e.physical.to_be_bytes())?;
-            sink.put(&e.size.to_be_bytes())?;
-            sink.put(&e.tags_code.to_be_bytes())?;
+    for (i, r) in content.rows.iter().enumerate() {
+        let mut from = r.row.first;
+        let end = r.row.first + r.row.count as u64;
+        while from < end {
+            part.clear();
+            entries(i, from, CHUNK.min((end - from) as usize), &mut part)?;
+            if part.first().is_none_or(|e| e.queue_offset != from) {
+                return Err(io::Error::other(format!(
+                    "{}/{} has no entry {from} to be sealed",
+                    r.topic, r.queue
+                )));
+            }
+            for e in &part {
+                sink.put(&e.physical.to_be_bytes())?;
+                sink.put(&e.size.to_be_bytes())?;
+                sink.put(&e.tags_code.to_be_bytes())?;
+            }
+            from += part.len() as u64;
         }
     }
     for k in &content.keys {
@@ -116,8 +152,6 @@ pub fn write(disk: &dyn Disk, dir: &Path, content: &mut Content, mut entries: im
     }
     sink.flush()?;
     file.sync()?;
-    disk.rename(&temp, &final_path)?;
-    disk.sync_dir(dir)?;
     Ok(Arc::new(IndexFile {
         file,
         base: content.base,
@@ -180,7 +214,7 @@ impl Sink<'_> {
 
 impl IndexFile {
     /// Opens an index file and reads its directory. `None` when there is no such file.
-    pub fn open(disk: &dyn Disk, dir: &Path, base: u64) -> Result<Option<(Arc<IndexFile>, Vec<DirectoryRow>)>, IndexError> {
+    pub fn open(disk: &dyn Disk, dir: &Path, base: u64) -> Result<Option<Opened>, IndexError> {
         let file = match disk.open(&path(dir, base), Create::No) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -230,7 +264,8 @@ impl IndexFile {
     /// Appends `n` entries that stand at a position; `first` is the queue offset of the first.
     pub fn entries(&self, at: u64, first: u64, n: usize, wait: bool, out: &mut Vec<Entry>) -> io::Result<()> {
         let mut bytes = vec![0; n * ENTRY];
-        let read = if wait { self.file.read_at(&mut bytes, at)? } else { self.file.try_read_at(&mut bytes, at)? };
+        let read =
+            if wait { self.file.read_at(&mut bytes, at)? } else { self.file.try_read_at(&mut bytes, at)? };
         if read < bytes.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -273,7 +308,10 @@ impl IndexFile {
         let mut bytes = vec![0; n * KEY];
         let read = self.file.read_at(&mut bytes, self.keys_at + (from * KEY) as u64)?;
         let whole = bytes[..read].chunks_exact(KEY);
-        Ok(whole.filter_map(|k| Fields(k).u64()).map(|w| KeyEntry { hash: (w >> 32) as u32, relative: w as u32 }).collect())
+        Ok(whole
+            .filter_map(|k| Fields(k).u64())
+            .map(|w| KeyEntry { hash: (w >> 32) as u32, relative: w as u32 })
+            .collect())
     }
 }
 
@@ -337,10 +375,16 @@ mod tests {
             ],
             keys: (0..200).map(|i| KeyEntry { hash: i / 100, relative: i }).collect(),
         };
-        write(disk, Path::new("/i"), &mut content, |i, _, out| {
-            let n = [3, 0, 1][i];
+        write(disk, Path::new("/i"), &mut content, |i, from, n, out| {
             let first = [10, 7, 0][i];
-            out.extend((0..n).map(|k| Entry { queue_offset: first + k, physical: (1 << 30) + k * 100, size: 100, tags_code: -(k as i64) }));
+            let relative = from - first..from - first + n as u64;
+            out.extend(relative.map(|k| Entry {
+                queue_offset: first + k,
+                physical: (1 << 30) + k * 100,
+                size: 100,
+                tags_code: -(k as i64),
+            }));
+            Ok(())
         })
         .unwrap()
     }

@@ -125,7 +125,11 @@ mod tests {
         assert_eq!(c.get(at, 1), None, "a gap is a gap");
         assert_eq!(c.get(at + 500, 3), Some(&[7; 3][..]));
         c.append(at + 503, &vec![8; 4 * PIECE]);
-        assert_eq!(c.get(at + 503, 4 * PIECE).unwrap().len(), 4 * PIECE, "one large run is kept, all else goes");
+        assert_eq!(
+            c.get(at + 503, 4 * PIECE).unwrap().len(),
+            4 * PIECE,
+            "one large run is kept, all else goes"
+        );
         assert_eq!(c.pieces.len(), 1);
     }
 }

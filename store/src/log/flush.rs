@@ -21,7 +21,8 @@ impl Store {
     /// Asks for durability up to an offset. Returns at once; [`Store::flushed`] tells when.
     pub fn request_flush(&self, end: u64) {
         if self.flushed_offset() < end {
-            self.threads.request_flush(end);
+            // Nobody can flush what is not written.
+            self.threads.request_flush(end.min(self.written()));
         }
     }
 
@@ -40,18 +41,24 @@ impl Store {
                 return;
             }
         }
-        self.flushed.send_replace(target);
+        // Another flush may have come further.
+        self.flushed.send_if_modified(|flushed| {
+            let ahead = target > *flushed;
+            *flushed = target.max(*flushed);
+            ahead
+        });
     }
 
-    /// Lets the kernel begin to write back what was appended since it was told last.
-    pub(crate) fn start_writeback(&self) {
+    /// Lets the kernel begin to write back what was appended behind `from`; returns up to where.
+    pub(crate) fn start_writeback(&self, from: u64) -> u64 {
         let (segment, end) = {
             let tail = self.tail.lock();
             (tail.segment.clone(), tail.write)
         };
-        let from = self.flushed_offset().max(segment.base);
+        let from = from.max(self.flushed_offset()).max(segment.base);
         if end > from {
             segment.file.start_writeback(from - segment.base, end - from);
         }
+        end
     }
 }

@@ -41,6 +41,9 @@ const MERGE_GAP: u64 = 64 * 1024;
 /// A merged read is at most this long.
 const MERGE_MAX: u64 = 1 << 20;
 
+/// Whoever asks by position may name any byte of the log; what stands there is believed to be a size up to here.
+const MAX_RECORD: u64 = 128 << 20;
+
 impl Store {
     /// Appends the records of all entries to `out`, one after the other; nothing on error.
     ///
@@ -56,15 +59,27 @@ impl Store {
     }
 
     fn read_each(&self, entries: &[Entry], out: &mut Vec<u8>) -> Result<(), ReadError> {
-        let cache = self.cache.read();
-        for e in entries {
-            match cache.get(e.physical, e.size as usize) {
-                Some(bytes) => out.extend_from_slice(bytes),
-                None => self.read_file(e.physical, e.size as usize, false, out)?,
-            }
-            check_size(e, &out[out.len() - e.size as usize..])?;
+        let mut rest = entries;
+        loop {
+            rest = self.read_cached(rest, out)?;
+            let [missed, behind @ ..] = rest else { return Ok(()) };
+            let begin = out.len();
+            self.read_file(missed.physical, missed.size as usize, false, out)?;
+            check_entry(missed, &out[begin..])?;
+            rest = behind;
         }
-        Ok(())
+    }
+
+    /// Takes what is in memory; returns the entries from the first that is not. Appends wait meanwhile, so nothing
+    /// here may wait for the device.
+    fn read_cached<'e>(&self, entries: &'e [Entry], out: &mut Vec<u8>) -> Result<&'e [Entry], ReadError> {
+        let cache = self.cache.read();
+        for (i, e) in entries.iter().enumerate() {
+            let Some(bytes) = cache.get(e.physical, e.size as usize) else { return Ok(&entries[i..]) };
+            check_entry(e, bytes)?;
+            out.extend_from_slice(bytes);
+        }
+        Ok(&[])
     }
 
     fn read_merged(&self, entries: &[Entry], out: &mut Vec<u8>) -> Result<(), ReadError> {
@@ -74,7 +89,7 @@ impl Store {
             let segment = self.segment_of(first.physical)?;
             let mut end = first.physical + first.size as u64;
             let near = |e: &&Entry, end: &mut u64| {
-                let e_end = e.physical + e.size as u64;
+                let e_end = e.physical.saturating_add(e.size as u64);
                 let ok = e.physical >= *end
                     && e.physical - *end <= MERGE_GAP
                     && e_end - first.physical <= MERGE_MAX
@@ -90,7 +105,7 @@ impl Store {
             for e in &rest[..n] {
                 let at = (e.physical - first.physical) as usize;
                 let record = &span[at..at + e.size as usize];
-                check_size(e, record)?;
+                check_entry(e, record)?;
                 out.extend_from_slice(record);
             }
             rest = &rest[n..];
@@ -103,12 +118,19 @@ impl Store {
         let found = segments.partition_point(|s| s.base <= at).checked_sub(1).map(|i| &segments[i]);
         match found {
             Some(s) if at < s.end() && at < self.written() => Ok(s.clone()),
-            _ => Err(ReadError::Outside { at, begin: segments.front().map_or(0, |s| s.base), end: self.written() }),
+            _ => Err(ReadError::Outside {
+                at,
+                begin: segments.front().map_or(0, |s| s.base),
+                end: self.written(),
+            }),
         }
     }
 
     fn read_file(&self, at: u64, len: usize, wait: bool, out: &mut Vec<u8>) -> Result<(), ReadError> {
         let segment = self.segment_of(at)?;
+        if len as u64 > segment.end() - at {
+            return Err(ReadError::Io { at, source: disagree() });
+        }
         let begin = out.len();
         out.resize(begin + len, 0);
         let relative = at - segment.base;
@@ -129,7 +151,7 @@ impl Store {
     pub fn read_record(&self, at: u64) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         let bad = |source: &str| ReadError::Io { at, source: io::Error::other(source.to_owned()) };
-        let end = self.segment_of(at)?.end().min(self.written());
+        let end = self.segment_of(at)?.end().min(self.written()).min(at + MAX_RECORD);
         if end - at < message::MIN_RECORD as u64 {
             return Err(bad("no record begins here"));
         }
@@ -150,9 +172,10 @@ impl Store {
     pub fn store_time(&self, entry: &Entry) -> Result<i64, ReadError> {
         let len = message::TIMESTAMP_PREFIX.min(entry.size as usize);
         let mut bytes = Vec::new();
-        match self.cache.read().get(entry.physical, len) {
-            Some(cached) => bytes.extend_from_slice(cached),
-            None => self.read_file(entry.physical, len, true, &mut bytes)?,
+        // Not in a `match`, which would hold the cache while the device is read.
+        let cached = self.cache.read().get(entry.physical, len).map(|b| bytes.extend_from_slice(b)).is_some();
+        if !cached {
+            self.read_file(entry.physical, len, true, &mut bytes)?;
         }
         Ok(message::store_timestamp(&bytes).unwrap_or(0))
     }
@@ -178,10 +201,14 @@ impl Store {
     }
 }
 
-fn check_size(e: &Entry, record: &[u8]) -> Result<(), ReadError> {
-    if record.get(..4) == Some(&e.size.to_be_bytes()) {
-        return Ok(());
-    }
-    let source = io::Error::new(io::ErrorKind::InvalidData, "index and log disagree about the record");
-    Err(ReadError::Io { at: e.physical, source })
+/// Checks that a record is the one its entry tells of: by size, queue offset and position.
+fn check_entry(e: &Entry, record: &[u8]) -> Result<(), ReadError> {
+    let is = record.get(..4) == Some(&e.size.to_be_bytes())
+        && record.get(20..28) == Some(&e.queue_offset.to_be_bytes())
+        && record.get(28..36) == Some(&e.physical.to_be_bytes());
+    if is { Ok(()) } else { Err(ReadError::Io { at: e.physical, source: disagree() }) }
+}
+
+fn disagree() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "index and log disagree about the record")
 }

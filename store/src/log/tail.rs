@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use protocol::message::{self, BLANK_HEAD, MAGIC_BLANK, NewRecord};
+use protocol::message::{self, BLANK_HEAD, NewRecord};
 
 use crate::index::keys::{ActiveKeys, KeyEntry};
 use crate::index::queue::{Entry, Queue};
@@ -41,9 +41,15 @@ pub struct Stored {
 }
 
 impl Batch {
-    /// Encodes a record for a queue; `keys` are hashes of [`crate::index::keys::hash`]. Returns its number in the
-    /// batch.
-    pub fn push(&mut self, queue: Arc<Queue>, record: &NewRecord<'_>, tags_code: i64, keys: impl Iterator<Item = u32>) -> usize {
+    /// Encodes a record for a queue; `keys` are hashes of [`crate::index::keys::hash`]. Properties, if any, must not
+    /// end in NUL: that is how a torn record is told. Returns its number in the batch.
+    pub fn push(
+        &mut self,
+        queue: Arc<Queue>,
+        record: &NewRecord<'_>,
+        tags_code: i64,
+        keys: impl Iterator<Item = u32>,
+    ) -> usize {
         let start = self.bytes.len();
         record.encode(&mut self.bytes);
         self.keys.extend(keys);
@@ -125,6 +131,8 @@ pub(crate) struct Tail {
     pub repair_to: u64,
     /// Up to where the kernel has been told to write back.
     pub hinted: u64,
+    /// The store is being closed.
+    pub closed: bool,
 }
 
 /// A half-written tail is no state to go on from.
@@ -145,8 +153,9 @@ impl Store {
     /// # Errors
     /// See [`AppendError`]; some records may have been stored nevertheless, see [`Batch::stored`].
     pub fn append(&self, batch: &mut Batch, now_ms: i64) -> Result<u64, AppendError> {
-        self.check_writable()?;
         let mut tail = self.tail.lock();
+        // Under the lock: what is appended after `close` took it would never be flushed.
+        self.check_writable(&tail)?;
         let _guard = AbortOnPanic;
         let time = now_ms.max(tail.last_time);
         let mut done = 0;
@@ -166,13 +175,25 @@ impl Store {
         Ok(tail.write)
     }
 
-    fn write_run(&self, tail: &mut Tail, batch: &mut Batch, from: usize, to: usize, time: i64) -> Result<(), AppendError> {
+    fn write_run(
+        &self,
+        tail: &mut Tail,
+        batch: &mut Batch,
+        from: usize,
+        to: usize,
+        time: i64,
+    ) -> Result<(), AppendError> {
         tail.repair()?;
         let (begin, segment) = (tail.write, tail.segment.clone());
         let mut at = begin;
         for item in &mut batch.items[from..to] {
             let queue_offset = item.queue.assign();
-            message::assign(&mut batch.bytes[item.start..item.start + item.len], queue_offset as i64, at as i64, time);
+            message::assign(
+                &mut batch.bytes[item.start..item.start + item.len],
+                queue_offset as i64,
+                at as i64,
+                time,
+            );
             item.stored = Some(Stored { queue_offset, physical: at, size: item.len as u32 });
             at += item.len as u64;
         }
@@ -185,11 +206,24 @@ impl Store {
             tail.repair_to = tail.repair_to.max(at);
             return Err(write_error(begin, e));
         }
-        self.cache.write().append(begin, run);
+        if from == 0 && to == batch.items.len() {
+            // Nobody looks at the encoded bytes again, so the cache can have them as they are.
+            let bytes = std::mem::take(&mut batch.bytes);
+            batch.bytes = self.cache.write().append_owned(begin, bytes);
+        } else {
+            self.cache.write().append(begin, run);
+        }
+        // Before the entries: whoever sees one can read its record.
+        self.written.store(at, Ordering::Release);
         let mut keys_from = if from == 0 { 0 } else { batch.items[from - 1].keys_end };
         for item in &batch.items[from..to] {
             let Some(s) = item.stored else { continue };
-            let entry = Entry { queue_offset: s.queue_offset, physical: s.physical, size: s.size, tags_code: item.tags_code };
+            let entry = Entry {
+                queue_offset: s.queue_offset,
+                physical: s.physical,
+                size: s.size,
+                tags_code: item.tags_code,
+            };
             item.queue.push(segment.base, &entry, time);
         }
         let keys = &batch.keys;
@@ -202,7 +236,6 @@ impl Store {
         segment.set_last_store_time(time);
         tail.last_time = time;
         tail.write = at;
-        self.written.store(at, Ordering::Release);
         if at - tail.hinted >= self.config.writeback_bytes {
             tail.hinted = at;
             self.threads.hint_writeback();
@@ -210,28 +243,6 @@ impl Store {
         if at - segment.base > segment.size / 4 * 3 {
             self.threads.want_spare();
         }
-        Ok(())
-    }
-
-    /// Closes the segment with a blank and goes on in the next one.
-    fn roll(&self, tail: &mut Tail, record: usize) -> Result<(), AppendError> {
-        if record + BLANK_HEAD > self.config.segment_bytes as usize {
-            return Err(AppendError::TooLarge(record));
-        }
-        tail.repair()?;
-        let next = self.next_segment(tail.segment.end()).map_err(|e| write_error(tail.segment.end(), e))?;
-        let left = tail.segment.end() - tail.write;
-        if left >= BLANK_HEAD as u64 {
-            let mut blank = [0; BLANK_HEAD];
-            blank[..4].copy_from_slice(&(left as u32).to_be_bytes());
-            blank[4..].copy_from_slice(&MAGIC_BLANK.to_be_bytes());
-            let at = tail.write - tail.segment.base;
-            tail.segment.file.write_at(&blank, at).map_err(|e| write_error(tail.write, e))?;
-        }
-        let keys = std::mem::take(&mut tail.keys);
-        let sealed = std::mem::replace(&mut tail.segment, next.clone());
-        tail.write = next.base;
-        self.rolled(sealed, keys, next, tail);
         Ok(())
     }
 }
@@ -252,8 +263,8 @@ impl Tail {
     }
 
     /// Overwrites with zeros what a failed write may have left behind the end, so that no scan can take it for data.
-    fn repair(&mut self) -> Result<(), AppendError> {
-        const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    pub(super) fn repair(&mut self) -> Result<(), AppendError> {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let mut at = self.write;
         while at < self.repair_to {
             let n = (self.repair_to - at).min(ZEROS.len() as u64);
@@ -266,7 +277,7 @@ impl Tail {
     }
 }
 
-fn write_error(at: u64, source: io::Error) -> AppendError {
+pub(super) fn write_error(at: u64, source: io::Error) -> AppendError {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full(source.to_string()),
         _ => AppendError::Io { at, source },

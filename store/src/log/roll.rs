@@ -1,0 +1,118 @@
+//! Going on in the next segment, whose file is made ahead where possible.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::message::{BLANK_HEAD, MAGIC_BLANK};
+use tracing::warn;
+
+use super::tail::{AppendError, Tail, write_error};
+use crate::index::keys::Keys;
+use crate::segment::Segment;
+use crate::store::Store;
+
+impl Store {
+    /// Closes the segment with a blank and goes on in the next one.
+    pub(crate) fn roll(&self, tail: &mut Tail, record: usize) -> Result<(), AppendError> {
+        if record + BLANK_HEAD > self.config.segment_bytes as usize {
+            return Err(AppendError::TooLarge(record));
+        }
+        tail.repair()?;
+        let base = tail.segment.end();
+        let next = self.next_segment(base).map_err(|e| write_error(base, e))?;
+        let left = base - tail.write;
+        if left >= BLANK_HEAD as u64 {
+            let mut blank = [0; BLANK_HEAD];
+            blank[..4].copy_from_slice(&(left as u32).to_be_bytes());
+            blank[4..].copy_from_slice(&MAGIC_BLANK.to_be_bytes());
+            let at = tail.write - tail.segment.base;
+            tail.segment.file.write_at(&blank, at).map_err(|e| write_error(tail.write, e))?;
+        }
+        let keys = std::mem::take(&mut tail.keys);
+        let complete = std::mem::replace(&mut tail.segment, next.clone());
+        tail.write = base;
+        tail.hinted = base;
+        self.keys.write().insert(base, Keys::Active(tail.keys.clone()));
+        // First, so that nobody takes it for sealed because another follows it.
+        self.pending_seals.lock().push_back((complete, keys));
+        self.segments.write().push_back(next);
+        // Only now, so that whoever holds `spare` sees the file in one place or the other; see `make_spare_at`.
+        self.spare.lock().take();
+        self.written.store(base, Ordering::Release);
+        self.threads.want_seal();
+        Ok(())
+    }
+
+    /// Returns the file made ahead, or makes it. It stays the spare until the tail is in it.
+    fn next_segment(&self, base: u64) -> io::Result<Arc<Segment>> {
+        let mut spare = self.spare.lock();
+        match &*spare {
+            Some(segment) if segment.base == base => Ok(segment.clone()),
+            _ => Ok(spare.insert(self.create_segment(base)?).clone()),
+        }
+    }
+
+    /// Makes the segment behind the last one ready.
+    pub(crate) fn make_spare(&self) {
+        let base = self.tail.lock().segment.end();
+        self.make_spare_at(base);
+    }
+
+    fn make_spare_at(&self, base: u64) {
+        let mut spare = self.spare.lock();
+        // The tail may have gone on since it was asked; making its file anew would empty it.
+        let begun = self.segments.read().back().is_some_and(|s| s.base >= base);
+        if begun || self.is_stopped() || spare.as_ref().is_some_and(|s| s.base == base) {
+            return;
+        }
+        match self.create_segment(base) {
+            Ok(segment) => *spare = Some(segment),
+            Err(e) => warn!("next segment {base:020} not made ahead: {e}"),
+        }
+    }
+
+    fn create_segment(&self, base: u64) -> io::Result<Arc<Segment>> {
+        let segment = Segment::create(&*self.disk, &self.log_dir, base, self.config.segment_bytes)?;
+        self.sync_dir(&self.log_dir)?;
+        Ok(segment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreConfig;
+    use crate::disk::memory::MemoryDisk;
+    use crate::log::tail::Batch;
+
+    #[test]
+    fn a_spare_made_late_does_not_empty_the_segment_the_tail_has_gone_on_to() {
+        let config = StoreConfig { segment_bytes: 4096, ..StoreConfig::new("/s") };
+        let store = Store::open(config, Arc::new(MemoryDisk::new(1 << 20))).unwrap();
+        let behind = store.tail.lock().segment.end();
+        let record = protocol::message::NewRecord {
+            topic: "T",
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 1,
+            born_host: "127.0.0.1:1".parse().unwrap(),
+            store_host: "127.0.0.1:2".parse().unwrap(),
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &[7; 3000],
+            properties: "",
+            more_properties: "",
+        };
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            batch.push(store.queue_or_create("T", 0).unwrap(), &record, 0, std::iter::empty());
+        }
+        store.append(&mut batch, 1).unwrap();
+        let stored = batch.stored(1).unwrap();
+        assert_eq!(stored.physical, behind, "the second record is in the next segment");
+        store.make_spare_at(behind);
+        assert!(store.read_record(stored.physical).is_ok());
+    }
+}

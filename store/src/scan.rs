@@ -1,0 +1,75 @@
+//! Reading a segment from the front: which records are intact, and what stands behind the last one.
+
+use std::io;
+
+use protocol::message::{self, Decoded};
+
+use crate::segment::Segment;
+
+/// Where a scan ended.
+#[derive(Debug)]
+pub(crate) struct ScanEnd {
+    /// Physical offset behind the last intact record.
+    pub end: u64,
+    /// The segment's blank was reached: the log goes on in the next one.
+    pub full: bool,
+    /// What stopped it.
+    pub reason: &'static str,
+}
+
+/// Bytes read at once, unless a record is larger.
+const WINDOW: usize = 4 << 20;
+
+/// Visits the intact records of a segment from a physical offset on. Any size that fits the segment is possible: the
+/// limit of today's configuration says nothing about what was stored under yesterday's.
+pub(crate) fn scan(
+    segment: &Segment,
+    from: u64,
+    mut each: impl FnMut(&message::Record<'_>),
+) -> io::Result<ScanEnd> {
+    let mut window = vec![0; WINDOW.min(segment.size as usize)];
+    let mut at = from;
+    loop {
+        let n = segment.file.read_at(&mut window, at - segment.base)?;
+        let end = (n as u64).min(segment.end() - at) as usize;
+        let mut used = 0;
+        let stop = loop {
+            let here = at + used as u64;
+            if segment.end() - here < message::BLANK_HEAD as u64 {
+                return Ok(ScanEnd { end: here, full: true, reason: "end of segment" });
+            }
+            match message::decode(&window[used..end], segment.size as usize) {
+                Decoded::Record(r) if r.physical_offset != here as i64 => {
+                    break Some("record of another position");
+                }
+                Decoded::Record(r) if !r.intact() => break Some("body checksum"),
+                // The checksum is of the body only; behind it a torn write leaves zeros, which no record has there.
+                Decoded::Record(r) if r.topic.contains('\0') => break Some("topic cut short"),
+                Decoded::Record(r) if r.properties.ends_with('\0') => break Some("properties cut short"),
+                Decoded::Record(r) => {
+                    each(&r);
+                    used += r.total_size;
+                }
+                Decoded::Blank(size) if here + size as u64 == segment.end() => {
+                    return Ok(ScanEnd { end: here, full: true, reason: "blank" });
+                }
+                Decoded::Blank(_) => break Some("blank of a wrong size"),
+                Decoded::Malformed(why) => break Some(why),
+                Decoded::NeedMore(wanted) if wanted as u64 > segment.end() - here => {
+                    break Some("record beyond the segment");
+                }
+                Decoded::NeedMore(_) if used == 0 && n < window.len() => break Some("end of the file"),
+                Decoded::NeedMore(wanted) => {
+                    if wanted > window.len() {
+                        window.resize(wanted, 0);
+                    }
+                    break None;
+                }
+            }
+        };
+        at += used as u64;
+        if let Some(reason) = stop {
+            return Ok(ScanEnd { end: at, full: false, reason });
+        }
+    }
+}
