@@ -55,7 +55,7 @@ pub struct Ratio {
     pub verdict: Option<Verdict>,
 }
 
-/// Whether a bar is reached.
+/// Whether a bar is reached, by the pairs that no other process disturbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -63,7 +63,7 @@ pub enum Verdict {
     Reached,
     /// By no pair.
     Missed,
-    /// By some.
+    /// By some, or nobody knows because all were disturbed.
     Undecided,
 }
 
@@ -108,8 +108,9 @@ impl Report {
 
     /// Adds and prints a scenario.
     pub fn add_pairs(&mut self, scenario: &Scenario, pairs: Vec<Pair>) {
-        let gantry: Vec<&Run> = pairs.iter().map(|pair| &pair.gantry).collect();
-        let mock: Vec<&Run> = pairs.iter().filter_map(|pair| pair.mock.as_ref()).collect();
+        let counted = counted(&pairs);
+        let gantry: Vec<&Run> = counted.iter().map(|pair| &pair.gantry).collect();
+        let mock: Vec<&Run> = counted.iter().filter_map(|pair| pair.mock.as_ref()).collect();
         println!("{}", HEADINGS);
         println!("{}", row("gantry", &gantry));
         if !mock.is_empty() {
@@ -117,11 +118,12 @@ impl Report {
         }
         let ratio = Ratio::new(&pairs, scenario.bar);
         if let Some(ratio) = &ratio {
-            println!("{}", ratio.describe(pairs.len()));
+            println!("{}", ratio.describe(counted.len()));
         }
-        let disturbed = pairs.iter().filter(|pair| pair.is_disturbed()).count();
-        if disturbed > 0 {
-            println!("{disturbed} of {} pairs were disturbed by other processes", pairs.len());
+        match pairs.iter().filter(|pair| pair.is_disturbed()).count() {
+            0 => {}
+            all if all == pairs.len() => println!("all pairs were disturbed by other processes: repeat this"),
+            some => println!("{some} of {} pairs do not count: disturbed by other processes", pairs.len()),
         }
         if let Some(error) = gantry.iter().chain(&mock).find_map(|run| run.first_error.as_ref()) {
             println!("first refusal: {error}");
@@ -190,8 +192,10 @@ fn row(name: &str, runs: &[&Run]) -> String {
 }
 
 impl Ratio {
-    /// Compares the pairs that have both sides; `None` if there are none.
+    /// Compares the pairs that have both sides and were not disturbed, or all if all were; `None` if none
+    /// has both.
     pub fn new(pairs: &[Pair], bar: Option<Bar>) -> Option<Self> {
+        let all_disturbed = pairs.iter().all(Pair::is_disturbed);
         let latency = matches!(bar, Some(Bar::Latency(_)));
         let value = |run: &Run| if latency { run.p50_us } else { run.per_second };
         let ratios: Vec<f64> =
@@ -204,7 +208,8 @@ impl Ratio {
             min,
             max,
             bar: bar.map(Bar::describe),
-            verdict: bar.map(|bar| Verdict::new(bar, min, max)),
+            verdict: bar
+                .map(|bar| if all_disturbed { Verdict::Undecided } else { Verdict::new(bar, min, max) }),
         })
     }
 
@@ -215,7 +220,7 @@ impl Ratio {
             let verdict = match verdict {
                 Verdict::Reached => "reached",
                 Verdict::Missed => "MISSED",
-                Verdict::Undecided => "undecided: the pairs are on both sides",
+                Verdict::Undecided => "undecided",
             };
             text.push_str(&format!(" {bar} {verdict}"));
         }
@@ -235,6 +240,12 @@ impl Verdict {
             (false, false) => Verdict::Missed,
         }
     }
+}
+
+// The pairs that were not disturbed, or all if all were.
+fn counted(pairs: &[Pair]) -> Vec<&Pair> {
+    let undisturbed: Vec<&Pair> = pairs.iter().filter(|pair| !pair.is_disturbed()).collect();
+    if undisturbed.is_empty() { pairs.iter().collect() } else { undisturbed }
 }
 
 // Of an even number the lower of the two in the middle.
@@ -289,10 +300,16 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_the_median_of_the_pairs_with_their_range() {
+    fn a_ratio_is_the_median_of_the_undisturbed_pairs_with_their_range() {
         let ratio = Ratio::new(&[pair(8.0, 10.0), pair(9.0, 10.0), pair(4.0, 20.0)], None).unwrap();
         assert_eq!((ratio.median, ratio.min, ratio.max), (0.8, 0.2, 0.9));
         assert_eq!(ratio.describe(3), "gantry/mock throughput 0.80 (0.20-0.90 over 3 pairs)");
+        let mut disturbed = pair(1.0, 10.0);
+        disturbed.gantry.foreign_cpu = 0.5;
+        let bar = Some(Bar::Throughput(0.6));
+        let ratio = Ratio::new(&[pair(8.0, 10.0), disturbed.clone()], bar).unwrap();
+        assert_eq!((ratio.min, ratio.max, ratio.verdict), (0.8, 0.8, Some(Verdict::Reached)));
+        assert_eq!(Ratio::new(&[disturbed], bar).unwrap().verdict, Some(Verdict::Undecided));
         let alone = Pair { mock: None, ..pair(1.0, 1.0) };
         assert_eq!(Ratio::new(&[alone], None), None);
     }
