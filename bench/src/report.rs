@@ -198,8 +198,8 @@ impl Ratio {
         let all_disturbed = pairs.iter().all(Pair::is_disturbed);
         let latency = matches!(bar, Some(Bar::Latency(_)));
         let value = |run: &Run| if latency { run.p50_us } else { run.per_second };
-        let ratios: Vec<f64> =
-            pairs.iter().filter_map(|pair| Some(value(&pair.gantry) / value(pair.mock.as_ref()?))).collect();
+        let ratio = |pair: &Pair| Some(value(&pair.gantry) / value(pair.mock.as_ref()?));
+        let ratios: Vec<f64> = counted(pairs).into_iter().filter_map(ratio).collect();
         let min = ratios.iter().copied().reduce(f64::min)?;
         let max = ratios.iter().copied().reduce(f64::max)?;
         Some(Self {
