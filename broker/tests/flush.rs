@@ -33,7 +33,8 @@ async fn a_flush_that_takes_too_long_is_told_as_such() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_with_too_many_unanswered_sends_reads_no_more_until_they_are_flushed() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Unflushed::start(dir.path(), &[("syncFlushTimeout", "60000"), ("maxUnansweredSends", "2")]).await;
+    let broker =
+        Unflushed::start(dir.path(), &[("syncFlushTimeout", "60000"), ("maxUnansweredSends", "2")]).await;
     let mut wire = broker.connect().await;
     for i in 1..=3 {
         wire.send(RequestCode::SEND_MESSAGE_V2, &message_fields("T", "0", ""), b"x").await;
@@ -54,7 +55,8 @@ async fn a_connection_with_too_many_unanswered_sends_reads_no_more_until_they_ar
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_much_that_is_not_flushed_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Unflushed::start(dir.path(), &[("syncFlushTimeout", "60000"), ("maxUnflushedBytes", "1MiB")]).await;
+    let broker =
+        Unflushed::start(dir.path(), &[("syncFlushTimeout", "60000"), ("maxUnflushedBytes", "1MiB")]).await;
     let mut wire = broker.connect().await;
     wire.send(RequestCode::SEND_MESSAGE_V2, &message_fields("T", "0", ""), &vec![0; 1 << 20]).await;
     let busy = wire.put("T", "x", "").await;

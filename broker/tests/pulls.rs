@@ -57,7 +57,11 @@ async fn an_answer_stays_within_the_messages_and_bytes_asked_for() {
     assert_eq!(wire.call(RequestCode::PULL_MESSAGE, &one, b"").await.messages().len(), 1);
     let mut tight = pull_fields("T", "0", "*", "0");
     tight.push(("maxMsgBytes", "1"));
-    assert_eq!(wire.call(RequestCode::PULL_MESSAGE, &tight, b"").await.messages().len(), 1, "one always fits");
+    assert_eq!(
+        wire.call(RequestCode::PULL_MESSAGE, &tight, b"").await.messages().len(),
+        1,
+        "one always fits"
+    );
     let many = with(pull_fields("T", "0", "*", "0"), "maxMsgNums", "2147483647");
     assert_eq!(wire.call(RequestCode::LITE_PULL_MESSAGE, &many, b"").await.messages().len(), 5);
 }
@@ -78,10 +82,18 @@ async fn what_may_not_be_pulled_is_refused_with_its_code() {
     }
     let pull = |topic| pull_fields(topic, "0", "*", "0");
     let cases = [
-        (with(pull("T"), "consumerGroup", "Closed"), R::NO_PERMISSION, "subscription group no permission, Closed"),
+        (
+            with(pull("T"), "consumerGroup", "Closed"),
+            R::NO_PERMISSION,
+            "subscription group no permission, Closed",
+        ),
         (pull("Unknown"), R::TOPIC_NOT_EXIST, "topic[Unknown] not exist, apply first please!"),
         (pull("WriteOnly"), R::NO_PERMISSION, "the topic[WriteOnly] pulling message is forbidden"),
-        (with(pull("T"), "queueId", "2"), R::INVALID_PARAMETER, "queueId[2] is illegal, topic:[T] topicConfig.readQueueNums:[2]"),
+        (
+            with(pull("T"), "queueId", "2"),
+            R::INVALID_PARAMETER,
+            "queueId[2] is illegal, topic:[T] topicConfig.readQueueNums:[2]",
+        ),
         (with(pull("T"), "queueId", "-1"), R::INVALID_PARAMETER, "queueId[-1] is illegal"),
         (with(pull("T"), "sysFlag", "0"), R::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist"),
         (with(pull("T"), "queueOffset", "1e3"), R::SYSTEM_ERROR, "the custom field <queueOffset> is null"),

@@ -100,7 +100,11 @@ async fn what_may_not_be_sent_is_refused_with_its_code() {
     let plain = |topic, queue, properties| (message_fields(topic, queue, properties), "x");
     let cases = [
         (plain("ReadOnly", "0", ""), R::NO_PERMISSION, "the topic[ReadOnly] sending message is forbidden"),
-        (plain("SELF_TEST_TOPIC", "0", ""), R::NO_PERMISSION, "Sending message to topic[SELF_TEST_TOPIC] is forbidden."),
+        (
+            plain("SELF_TEST_TOPIC", "0", ""),
+            R::NO_PERMISSION,
+            "Sending message to topic[SELF_TEST_TOPIC] is forbidden.",
+        ),
         (plain("T", "2", ""), R::INVALID_PARAMETER, "request queueId[2] is illegal"),
         (plain("T", "2147483647", ""), R::INVALID_PARAMETER, "request queueId[2147483647] is illegal"),
         (plain("Empty", "-1", ""), R::INVALID_PARAMETER, "request queueId[-1] is illegal"),
@@ -108,11 +112,19 @@ async fn what_may_not_be_sent_is_refused_with_its_code() {
         (plain("T", "0", &long), R::MESSAGE_ILLEGAL, "properties length"),
         (plain("T", "0", "DELAY\u{1}3\u{2}"), R::MESSAGE_ILLEGAL, "delayed messages are not supported yet"),
         (plain("T", "0", "TIMER_DELIVER_MS\u{1}3\u{2}"), R::MESSAGE_ILLEGAL, "not supported yet"),
-        (plain("T", "0", "TRAN_MSG\u{1}true\u{2}"), R::MESSAGE_ILLEGAL, "transactional messages are not supported yet"),
+        (
+            plain("T", "0", "TRAN_MSG\u{1}true\u{2}"),
+            R::MESSAGE_ILLEGAL,
+            "transactional messages are not supported yet",
+        ),
         (plain("%RETRY%G", "0", ""), R::MESSAGE_ILLEGAL, "retry topics is not supported yet"),
         ((with(message_fields("T", "0", ""), "f", "4"), "x"), R::MESSAGE_ILLEGAL, "not supported yet"),
         ((with(message_fields("T", "0", ""), "f", "128"), "x"), R::MESSAGE_ILLEGAL, "not supported yet"),
-        ((with(message_fields("T", "0", ""), "e", "x"), "x"), R::SYSTEM_ERROR, "the custom field <queueId> is null"),
+        (
+            (with(message_fields("T", "0", ""), "e", "x"), "x"),
+            R::SYSTEM_ERROR,
+            "the custom field <queueId> is null",
+        ),
     ];
     for ((fields, body), code, remark) in cases {
         let answer = wire.call(RequestCode::SEND_MESSAGE_V2, &fields, body.as_bytes()).await;
@@ -150,6 +162,7 @@ async fn pipelined_sends_are_answered_once_each_and_keep_their_order() {
     }
     answers.sort_by_key(|a| a.opaque);
     assert!(answers.iter().map(|a| a.opaque).eq(asked.iter().copied()));
-    let stored = answers.iter().filter(|a| a.code == ResponseCode::SUCCESS).map(|a| a.field("queueOffset").to_owned());
+    let stored =
+        answers.iter().filter(|a| a.code == ResponseCode::SUCCESS).map(|a| a.field("queueOffset").to_owned());
     assert!(stored.eq((0..400).map(|i| i.to_string())));
 }

@@ -63,7 +63,8 @@ fn config(dir: &Path, settings: &[(&str, &str)]) -> Config {
 impl Running {
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> Running {
         let bind = || TcpListener::bind("127.0.0.1:0");
-        let listeners = Listeners { remoting: bind().await.unwrap(), fast: bind().await.unwrap(), http: None };
+        let listeners =
+            Listeners { remoting: bind().await.unwrap(), fast: bind().await.unwrap(), http: None };
         let addr = listeners.remoting.local_addr().unwrap();
         let shutdown = Shutdown::new();
         let task = tokio::spawn(broker::run(config(dir, settings), listeners, shutdown.clone()));
@@ -219,7 +220,8 @@ impl Wire {
 
     /// Sends a message to queue 0.
     pub async fn put(&mut self, topic: &str, body: &str, properties: &str) -> Answer {
-        self.call(RequestCode::SEND_MESSAGE_V2, &message_fields(topic, "0", properties), body.as_bytes()).await
+        self.call(RequestCode::SEND_MESSAGE_V2, &message_fields(topic, "0", properties), body.as_bytes())
+            .await
     }
 
     /// Pulls from queue 0.
@@ -267,7 +269,12 @@ pub fn with<'a>(mut fields: Vec<(&'a str, &'a str)>, key: &str, value: &'a str) 
 }
 
 /// The fields of a pull by group `G` from queue 0, with its subscription.
-pub fn pull_fields<'a>(topic: &'a str, offset: &'a str, tags: &'a str, wait_ms: &'a str) -> Vec<(&'a str, &'a str)> {
+pub fn pull_fields<'a>(
+    topic: &'a str,
+    offset: &'a str,
+    tags: &'a str,
+    wait_ms: &'a str,
+) -> Vec<(&'a str, &'a str)> {
     vec![
         ("consumerGroup", "G"),
         ("topic", topic),
