@@ -192,7 +192,8 @@ fn encode_binary(out: &mut Vec<u8>, head: &CommandHead<'_>, ext: &(impl EncodeEx
     out[at..at + 4].copy_from_slice(&len.to_be_bytes());
 }
 
-/// Writes ext fields in the encoding of the frame.
+/// Writes ext fields in the encoding of the frame. Its small functions are always inlined: their keys are literals,
+/// so what is left of them is a few stores.
 pub struct ExtWriter<'w> {
     out: &'w mut Vec<u8>,
     json: bool,
@@ -201,11 +202,13 @@ pub struct ExtWriter<'w> {
 
 impl ExtWriter<'_> {
     /// Writes a text field.
+    #[inline(always)]
     pub fn text(&mut self, key: &str, value: &str) {
         self.utf8(key, value.as_bytes());
     }
 
     /// Writes a text field of which the caller has only the bytes.
+    #[inline(always)]
     pub fn utf8(&mut self, key: &str, value: &[u8]) {
         if self.json {
             self.json_key(key);
@@ -230,6 +233,7 @@ impl ExtWriter<'_> {
     }
 
     /// Writes a number field.
+    #[inline(always)]
     pub fn int(&mut self, key: &str, value: i64) {
         let mut digits = [0u8; 20];
         let text = format_int(value, &mut digits);
@@ -248,6 +252,7 @@ impl ExtWriter<'_> {
         self.text(key, if value { "true" } else { "false" });
     }
 
+    #[inline(always)]
     fn binary_entry(&mut self, key: &str, value: &[u8]) {
         self.first = false;
         self.out.reserve(6 + key.len() + value.len());

@@ -107,11 +107,19 @@ impl<'a> FieldValue<'a> {
             [b'+', digits @ ..] => (false, digits),
             digits => (false, digits),
         };
-        if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+        // Nineteen digits fit 64 bits without a sign.
+        if digits.is_empty() || digits.len() > 19 {
             return None;
         }
-        // Nineteen digits fit 64 bits without a sign.
-        let number = digits.iter().fold(0u64, |n, digit| n * 10 + (digit - b'0') as u64);
+        let (mut number, mut wrong) = (0u64, false);
+        for digit in digits {
+            let digit = digit.wrapping_sub(b'0');
+            wrong |= digit > 9;
+            number = number.wrapping_mul(10).wrapping_add(digit as u64);
+        }
+        if wrong {
+            return None;
+        }
         if negative { 0i64.checked_sub_unsigned(number) } else { number.try_into().ok() }
     }
 
@@ -302,13 +310,22 @@ fn binary_entry(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((key, value, rest))
 }
 
-fn check_binary_entries(mut bytes: &[u8]) -> Result<(), HeaderDecodeError> {
-    while !bytes.is_empty() {
-        let before = bytes.len() as i64;
-        let (_, _, rest) = binary_entry(bytes).ok_or(HeaderDecodeError::Length("ext field", before))?;
-        bytes = rest;
+/// Checks that all lengths of a block are right. What [`binary_entry`] does, without making the parts.
+fn check_binary_entries(bytes: &[u8]) -> Result<(), HeaderDecodeError> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let left = (bytes.len() - at) as i64;
+        at = after_entry(bytes, at).ok_or(HeaderDecodeError::Length("ext field", left))?;
     }
     Ok(())
+}
+
+fn after_entry(bytes: &[u8], at: usize) -> Option<usize> {
+    let key_len = i16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?);
+    let at = at + 2 + usize::try_from(key_len).ok()?;
+    let value_len = i32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?);
+    let at = at + 4 + usize::try_from(value_len).ok()?;
+    (at <= bytes.len()).then_some(at)
 }
 
 /// A string that borrows from the text unless it holds escapes.

@@ -1,5 +1,7 @@
 //! Message properties (P§4.4): one string of `key 0x01 value 0x02` entries. Reads and edits it without a map.
 
+use memchr::memchr;
+
 /// Separates a key from its value.
 pub const NAME_VALUE: u8 = 1;
 /// Ends an entry.
@@ -72,11 +74,11 @@ pub fn reserved(properties: &str) -> Reserved<'_> {
     let mut r = Reserved::default();
     let mut rest = properties;
     while !rest.is_empty() {
-        let end = rest.bytes().position(|b| b == ENTRY_END).unwrap_or(rest.len());
+        let end = memchr(ENTRY_END, rest.as_bytes()).unwrap_or(rest.len());
         // Separators are ASCII, so everything is cut between whole characters.
         let (entry, behind) = rest.split_at(end);
         rest = behind.get(1..).unwrap_or("");
-        if let Some(at @ 1..) = entry.bytes().position(|b| b == NAME_VALUE) {
+        if let Some(at @ 1..) = memchr(NAME_VALUE, entry.as_bytes()) {
             r.set(&entry.as_bytes()[..at], &entry[at + 1..]);
         }
     }

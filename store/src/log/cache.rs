@@ -55,6 +55,8 @@ impl TailCache {
         let size = run.capacity();
         let mut reuse = self.evict(size);
         reuse.clear();
+        // As large as the one that goes, so that the next batch need not grow its own.
+        reuse.reserve_exact(size);
         self.bytes += size;
         self.pieces.push_back(Piece { base: at, data: run });
         reuse
