@@ -78,6 +78,7 @@ pub(crate) fn recover(
             break;
         }
     }
+    remove_strangers(at, &r.segments)?;
     if r.segments.last().is_some_and(|s| s.end() == r.end) {
         let next = Segment::create(at.disk, at.log, r.end, config.segment_bytes)?;
         at.disk.sync_dir(at.log)?;
@@ -85,7 +86,6 @@ pub(crate) fn recover(
         r.active_keys = Arc::default();
         r.keys.push(Keys::Active(r.active_keys.clone()));
     }
-    remove_strangers(at, &r.segments)?;
     Ok(r)
 }
 
@@ -120,6 +120,7 @@ fn remove_strangers(at: &Folders<'_>, segments: &[Arc<Segment>]) -> Result<(), O
         if base > first && segments.binary_search_by_key(&base, |s| s.base).is_err() {
             warn!(base, "removing an index file whose segment is not there");
             at.disk.remove(&sealed::path(at.index, base))?;
+            at.disk.sync_dir(at.index)?;
         }
     }
     Ok(())
