@@ -116,7 +116,7 @@ pub struct ConnectionLimits {
     /// `writeTimeoutMillis`: a peer that takes nothing of an answer for so long is closed. Default 60000, 100 to
     /// 3600000.
     pub write: Duration,
-    /// `maxBufferedBytes`: bytes of incomplete large frames over all connections. Default 256MiB, 16MiB to 1TiB.
+    /// `maxBufferedBytes`: bytes of incomplete frames and untaken answers over all connections. Default 256MiB, 16MiB to 1TiB.
     pub buffered: u64,
     /// `maxUnansweredBytes`: bytes of answers of one connection before it reads on. Default 1MiB, 1KiB to 1GiB.
     pub unanswered: u64,

@@ -11,11 +11,12 @@ use protocol::bodies::register_broker::RegisterBrokerBody;
 use protocol::bodies::topic_config::TopicConfigSerializeWrapper;
 use protocol::requests::{BrokerIdentity, RegisterBroker};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::broker::Broker;
 
-/// After a failed registration the next try is this far away, unless something changes.
+/// Name servers that could not be told are tried again this often; the others are left alone meanwhile.
 const RETRY: Duration = Duration::from_secs(1);
 /// Changes that come together are told together.
 const GATHER: Duration = Duration::from_millis(5);
@@ -24,26 +25,36 @@ const GATHER: Duration = Duration::from_millis(5);
 pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown: Shutdown) {
     let connections = Connections::default();
     let mut down: Vec<String> = Vec::new();
+    let mut targets = broker.config.name_servers.clone();
+    let mut all_told = Instant::now();
     loop {
-        let ok = register_everywhere(&broker, &connections, &mut down).await;
+        let ok = tokio::select! {
+            () = shutdown.wait() => break,
+            ok = register_at(&targets, &broker, &connections, &mut down) => ok,
+        };
+        if targets == broker.config.name_servers {
+            all_told = Instant::now();
+        }
         registered.send_if_modified(|r| {
             !*r && ok > 0 && {
                 *r = true;
                 true
             }
         });
-        let period = if down.is_empty() { broker.config.register_period } else { RETRY };
+        targets.clone_from(&broker.config.name_servers);
         tokio::select! {
             () = shutdown.wait() => break,
             () = broker.changed.notified() => tokio::time::sleep(GATHER).await,
-            () = tokio::time::sleep(period) => {}
+            () = sleep_until(all_told + broker.config.register_period) => {}
+            () = tokio::time::sleep(RETRY), if !down.is_empty() => targets.clone_from(&down),
         }
     }
     leave(&broker, &connections).await;
 }
 
-/// Returns how many name servers know the broker now; `down` are those that could not be told.
-async fn register_everywhere(
+/// Returns how many of the name servers know the broker now; `down` are those that could not be told.
+async fn register_at(
+    targets: &[String],
     broker: &Arc<Broker>,
     connections: &Connections,
     down: &mut Vec<String>,
@@ -55,7 +66,7 @@ async fn register_everywhere(
         topic_config_serialize_wrapper: plain.into(),
     });
     let mut tasks = tokio::task::JoinSet::new();
-    for addr in broker.config.name_servers.clone() {
+    for addr in targets.to_vec() {
         let (broker, connections, body) = (broker.clone(), connections.clone(), body.clone());
         tasks.spawn(async move {
             let result = register(&broker, &connections, &addr, &body).await;
@@ -109,20 +120,26 @@ async fn register(
     Ok(())
 }
 
-async fn leave(broker: &Broker, connections: &Connections) {
-    let address = broker.address.to_string();
-    let header = BrokerIdentity {
-        broker_name: Cow::Borrowed(&broker.config.name),
-        broker_addr: Cow::Borrowed(&address),
-        cluster_name: Cow::Borrowed(&broker.config.cluster),
-        broker_id: broker.config.id,
-    };
-    for addr in &broker.config.name_servers {
-        // A name server that is gone forgets us by itself.
-        if let Ok(client) = connections.to(addr).await
-            && let Err(e) = namesrv::unregister_broker(&client, &header).await
-        {
-            info!(name_server = addr, "not unregistered: {e}");
-        }
+/// Tells all name servers at the same time, so that one that does not answer keeps nothing from the others.
+async fn leave(broker: &Arc<Broker>, connections: &Connections) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for addr in broker.config.name_servers.clone() {
+        let (broker, connections) = (broker.clone(), connections.clone());
+        tasks.spawn(async move {
+            let address = broker.address.to_string();
+            let header = BrokerIdentity {
+                broker_name: Cow::Borrowed(&broker.config.name),
+                broker_addr: Cow::Borrowed(&address),
+                cluster_name: Cow::Borrowed(&broker.config.cluster),
+                broker_id: broker.config.id,
+            };
+            // A name server that is gone forgets us by itself.
+            if let Ok(client) = connections.to(&addr).await
+                && let Err(e) = namesrv::unregister_broker(&client, &header).await
+            {
+                info!(name_server = addr, "not unregistered: {e}");
+            }
+        });
     }
+    tasks.join_all().await;
 }
