@@ -3,6 +3,10 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+
 use protocol::codes::{RequestCode, ResponseCode};
 use support::*;
 
@@ -107,24 +111,31 @@ async fn a_topic_deleted_among_sends_is_gone_after_a_restart() {
     let settings = [("autoCreateTopicEnable", "false")];
     let broker = Running::start(dir.path(), &settings).await;
     let mut admin = broker.connect().await;
-    for _ in 0..20 {
-        admin.make_topic("T", "4", "6").await;
+    let topics: Vec<String> = (0..20).map(|i| format!("T{i}")).collect();
+    for topic in &topics {
+        admin.make_topic(topic, "4", "6").await;
+        let sent = Arc::new(AtomicUsize::new(0));
         let mut senders = tokio::task::JoinSet::new();
         for _ in 0..3 {
-            let mut wire = broker.connect().await;
+            let (mut wire, topic, sent) = (broker.connect().await, topic.clone(), sent.clone());
             senders.spawn(async move {
                 // Until the topic is gone.
-                while wire.put("T", "x", "").await.code == ResponseCode::SUCCESS {}
+                while wire.put(&topic, "x", "").await.code == ResponseCode::SUCCESS {
+                    sent.fetch_add(1, SeqCst);
+                }
             });
         }
-        until("somebody sends", || senders.len() == 3).await;
-        admin.call(RequestCode::DELETE_TOPIC_IN_BROKER, &[("topic", "T")], b"").await;
+        until("all are sending", || sent.load(SeqCst) > 30).await;
+        admin.call(RequestCode::DELETE_TOPIC_IN_BROKER, &[("topic", topic)], b"").await;
         soon("senders stop", senders.join_all()).await;
     }
     broker.stop().await;
     let broker = Running::start(dir.path(), &settings).await;
-    let gone = broker.connect().await.call(RequestCode::GET_TOPIC_CONFIG, &[("topic", "T")], b"").await;
-    assert_eq!(gone.code, ResponseCode::TOPIC_NOT_EXIST);
+    let mut wire = broker.connect().await;
+    for topic in &topics {
+        let gone = wire.call(RequestCode::GET_TOPIC_CONFIG, &[("topic", topic)], b"").await;
+        assert_eq!(gone.code, ResponseCode::TOPIC_NOT_EXIST, "{topic}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
