@@ -175,16 +175,15 @@ impl Store {
         Threads::start(self)
     }
 
-    /// Stops the threads, flushes, and seals what is there, so that the next start scans nothing. Nothing can be
-    /// appended after that.
+    /// Refuses appends, stops the threads, flushes, and seals what is there, so that the next start scans nothing.
     pub fn close(&self) {
-        self.threads.stop();
+        // Appends end first, or the threads would find work for ever; whoever holds the tail finishes its batch.
         let (segment, keys, end) = {
-            // Whoever holds the tail finishes its batch first.
             let mut tail = self.tail.lock();
             tail.closed = true;
             (tail.segment.clone(), tail.keys.clone(), tail.write)
         };
+        self.threads.stop();
         self.flush_now();
         self.seal_pending();
         if self.is_stopped() || self.flushed_offset() < end {
