@@ -1,10 +1,12 @@
 //! Messages on disk: bytes, offsets, queues. Nothing here knows sockets or what a topic means.
 //!
 //! - [`disk`]: the only access to files; real, memory (can lose power) and faulty ones
-//! - [`log`]: the commit log: `tail` appends, `flush` makes durable, `read` and `cache` give back, `progress` tells
+//! - `log`: the commit log: `tail` appends, `roll` goes on in the next segment, `flush` makes durable, `read`, `find`
+//!   and `cache` give back
 //! - [`index`]: where the messages of a queue or with a key are; derived from the log, one file per sealed segment
-//! - [`recover`]: scans what no index covers and cuts the torn tail; [`retention`]: what may go (pure)
-//! - [`store`]: all of it together: open, append, read, look up, maintain, close
+//! - `recover`: opens what is there, `scan`s what no index covers, and cuts the `torn` tail
+//! - `seal`: index files of complete segments; `space`: which segments go, decided in [`retention`] (pure)
+//! - [`store`]: all of it together: open, bounds, failing, close; `threads` keep it up
 //! - [`check`], [`dump`]: offline inspection
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
@@ -24,6 +26,7 @@ mod segment;
 mod space;
 pub mod store;
 mod threads;
+mod torn;
 
 pub use config::StoreConfig;
 pub use index::queue::{Entry, Queue};

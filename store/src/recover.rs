@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use protocol::message;
 use protocol::properties;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::config::StoreConfig;
 use crate::disk::Disk;
@@ -19,6 +19,7 @@ use crate::index::table::{MAX_QUEUES, QueueTable};
 use crate::scan::{ScanEnd, scan};
 use crate::segment::{self, Segment};
 use crate::store::OpenError;
+use crate::torn::{end_here, reserve};
 
 /// What a store begins with.
 pub(crate) struct Recovered {
@@ -87,29 +88,6 @@ pub(crate) fn recover(
         r.keys.push(Keys::Active(r.active_keys.clone()));
     }
     Ok(r)
-}
-
-/// Makes the end of an intact prefix the end of the log: segments behind it go, then the bytes behind it. In this
-/// order, because a file that is being cut is shorter than the distance to the next one.
-fn end_here(
-    at: &Folders<'_>,
-    last: Option<&Arc<Segment>>,
-    scan: &ScanEnd,
-    behind: &[Arc<Segment>],
-) -> Result<(), OpenError> {
-    let Some(segment) = last else { return Ok(()) };
-    for later in behind {
-        // Segments are sealed in order, each when it is durable: this one was whole once.
-        if let Ok(Some(_)) = IndexFile::open(at.disk, at.index, later.base) {
-            return Err(OpenError::Damaged { segment: segment.base, at: scan.end, reason: scan.reason });
-        }
-    }
-    // From the back, so that a crash in between leaves no hole.
-    for later in behind.iter().rev() {
-        drop_behind(at, later)?;
-    }
-    info!(base = segment.base, end = scan.end, "log ends here: {}", scan.reason);
-    Ok(cut(segment, scan.end)?)
 }
 
 /// Removes index files of segments that are not there and not behind us: a log that is put back to an earlier state
@@ -291,40 +269,6 @@ fn load_partial(
         queues.get_or_create(&row.topic, row.queue).load(segment.base, &row.row, file, Some(entries));
     }
     Ok(())
-}
-
-/// Makes everything behind the end zeros, so that nothing stale can be taken for data later. Always: a page that was
-/// lost reads as zeros, and behind it may stand records that were never promised.
-fn cut(segment: &Segment, end: u64) -> io::Result<()> {
-    segment.file.set_len(end - segment.base)?;
-    reserve(segment, segment.size)?;
-    segment.file.sync()
-}
-
-/// Makes a file as long as its segment. On a full disk without reserving the space, so that reads go on; then a
-/// write that finds none is refused.
-fn reserve(segment: &Segment, size: u64) -> io::Result<()> {
-    match segment.file.allocate(size) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            warn!(base = segment.base, "space of the last segment is not reserved: {e}");
-            segment.file.set_len(size)
-        }
-        other => other,
-    }
-}
-
-/// A segment behind the log's end: a spare, or, after power loss, data behind a hole, which nobody was promised.
-fn drop_behind(at: &Folders<'_>, segment: &Segment) -> Result<(), OpenError> {
-    let mut head = [0; 8];
-    segment.file.read_at(&mut head, 0)?;
-    if head != [0; 8] {
-        warn!(
-            base = segment.base,
-            "removing a segment behind the end of the log: what is before it was not flushed"
-        );
-    }
-    at.disk.remove(&segment::path(at.log, segment.base))?;
-    Ok(at.disk.sync_dir(at.log)?)
 }
 
 /// Builds the index entries of a scanned record, as the append does for a new one.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `commitlog/<base>` | segments, record bytes as of P§4.1 |
 //! | `index/<base>.idx` | [`crate::index::sealed`] |
-//! | `dropped.json` | [`crate::dropped`] |
+//! | `dropped.json` | `dropped.rs` |
 //! | `lock` | held while the store is open |
 //!
 //! Locks are taken in this order, never in another: `upkeep`, `tail`, `spare`, then any one of the rest.

@@ -4,7 +4,7 @@
 //! | kind | file | layout |
 //! |---|---|---|
 //! | sealed index | `index/<base>.idx` | [`sealed`] |
-//! | dropped topics | `dropped.json` | [`crate::dropped`] |
+//! | dropped topics | `dropped.json` | `dropped.rs` |
 
 pub mod keys;
 pub mod queue;
