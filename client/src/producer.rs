@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use protocol::header::FieldValue;
 use protocol::codes::ResponseCode;
 use protocol::message::{BatchItem, push_batch_item};
 use protocol::names::AUTO_CREATE_TOPIC;
@@ -202,9 +203,9 @@ impl Producer {
     async fn attempt(&self, outgoing: &Outgoing<'_>, queue: &RoutedQueue) -> Result<Sent, RequestError> {
         let client = self.routes.connections().to(&queue.addr).await?;
         let header = SendMessage {
-            producer_group: Cow::Borrowed(&self.options.group),
+            producer_group: FieldValue::of(&self.options.group),
             topic: Cow::Borrowed(outgoing.topic),
-            default_topic: Cow::Borrowed(AUTO_CREATE_TOPIC),
+            default_topic: FieldValue::of(AUTO_CREATE_TOPIC),
             default_topic_queue_nums: self.options.default_queues,
             queue_id: queue.queue_id,
             sys_flag: 0,

@@ -132,7 +132,6 @@ pub fn encode(out: &mut Vec<u8>, head: &CommandHead<'_>, ext: &(impl EncodeExt +
 /// Starts a frame whose body the caller appends to `out` before calling [`end`] with the returned mark.
 pub fn begin(out: &mut Vec<u8>, head: &CommandHead<'_>, ext: &(impl EncodeExt + ?Sized)) -> usize {
     let start = out.len();
-    out.extend_from_slice(&[0; 8]);
     match head.serialization {
         Serialization::Json => encode_json(out, head, ext),
         Serialization::Binary => encode_binary(out, head, ext),
@@ -150,7 +149,7 @@ pub fn end(out: &mut [u8], start: usize) {
 }
 
 fn encode_json(out: &mut Vec<u8>, head: &CommandHead<'_>, ext: &(impl EncodeExt + ?Sized)) {
-    out.extend_from_slice(b"{\"code\":");
+    out.extend_from_slice(b"\0\0\0\0\0\0\0\0{\"code\":");
     json_int(out, head.code as i64);
     let mut w = ExtWriter { out, json: true, first: true };
     ext.encode(&mut w);
@@ -176,14 +175,17 @@ fn encode_json(out: &mut Vec<u8>, head: &CommandHead<'_>, ext: &(impl EncodeExt 
 }
 
 fn encode_binary(out: &mut Vec<u8>, head: &CommandHead<'_>, ext: &(impl EncodeExt + ?Sized)) {
-    // Codes above 32,767 lose their high bits, exactly as in Java (P§1.3).
-    out.extend_from_slice(&(head.code as i16).to_be_bytes());
-    out.push(head.language);
-    out.extend_from_slice(&(head.version as i16).to_be_bytes());
-    out.extend_from_slice(&head.opaque.to_be_bytes());
-    out.extend_from_slice(&head.flag.to_be_bytes());
     let remark = head.remark.unwrap_or("");
-    out.extend_from_slice(&(remark.len() as u32).to_be_bytes());
+    // Length and header word come first and are filled in later; all fixed fields go out in one piece.
+    let mut fixed = [0; 25];
+    // Codes above 32,767 lose their high bits, exactly as in Java (P§1.3).
+    fixed[8..10].copy_from_slice(&(head.code as i16).to_be_bytes());
+    fixed[10] = head.language;
+    fixed[11..13].copy_from_slice(&(head.version as i16).to_be_bytes());
+    fixed[13..17].copy_from_slice(&head.opaque.to_be_bytes());
+    fixed[17..21].copy_from_slice(&head.flag.to_be_bytes());
+    fixed[21..25].copy_from_slice(&(remark.len() as u32).to_be_bytes());
+    out.extend_from_slice(&fixed);
     out.extend_from_slice(remark.as_bytes());
     let at = out.len();
     out.extend_from_slice(&[0; 4]);

@@ -75,6 +75,7 @@ pub enum ExtFields<'a> {
 }
 
 /// The value of a field, as far as it has been looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldValue<'a> {
     /// Text of a JSON header.
     Text(Cow<'a, str>),
@@ -89,6 +90,11 @@ impl<'a> FieldValue<'a> {
             FieldValue::Text(text) => Some(text),
             FieldValue::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
         }
+    }
+
+    /// Makes a value of text.
+    pub fn of(text: &'a str) -> FieldValue<'a> {
+        FieldValue::Text(Cow::Borrowed(text))
     }
 
     /// Returns the bytes.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use protocol::header::FieldValue;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::message::{self, Decoded};
 use protocol::requests::{Fields, SendMessage};
@@ -123,9 +124,9 @@ impl Ledger {
 /// Sends one message without properties and waits for the answer.
 pub fn send(talk: &mut Talk, topic: &str, queue: i32, body: &[u8]) -> std::io::Result<Answer> {
     let header = SendMessage {
-        producer_group: "ledger".into(),
+        producer_group: FieldValue::of("ledger"),
         topic: topic.into(),
-        default_topic: protocol::names::AUTO_CREATE_TOPIC.into(),
+        default_topic: FieldValue::of(protocol::names::AUTO_CREATE_TOPIC),
         default_topic_queue_nums: 4,
         queue_id: queue,
         sys_flag: 0,

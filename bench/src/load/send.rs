@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::{self, CommandHead, FrameView};
-use protocol::header::Serialization;
+use protocol::header::{FieldValue, Serialization};
 use protocol::requests::SendMessage;
 
 use super::{Call, Workload};
@@ -71,9 +71,9 @@ impl Workload for Sender {
 impl Template {
     fn new(messages: &Messages, queue: usize) -> Self {
         let request = SendMessage {
-            producer_group: Cow::Borrowed("BenchmarkProducer"),
+            producer_group: FieldValue::of("BenchmarkProducer"),
             topic: Cow::Borrowed(&messages.topic),
-            default_topic: Cow::Borrowed("TBW102"),
+            default_topic: FieldValue::of("TBW102"),
             default_topic_queue_nums: 4,
             queue_id: queue as i32,
             sys_flag: 0,

@@ -288,7 +288,7 @@ fn auto_create(broker: &Broker, request: &SendMessage<'_>) -> Result<(), Refusal
     if !broker.config.auto_create_topics {
         return Err(unknown_topic(&request.topic));
     }
-    let template = broker.topics.get(&request.default_topic);
+    let template = request.default_topic.clone().text().and_then(|t| broker.topics.get(&t));
     let topic = template
         .and_then(|t| topics::decide_auto_created(&request.topic, &t, request.default_topic_queue_nums));
     match topic {

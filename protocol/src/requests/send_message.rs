@@ -10,12 +10,12 @@ use crate::header::{ExtFields, FieldValue};
 /// A send, whichever spelling of the keys it came in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SendMessage<'a> {
-    /// Producer group.
-    pub producer_group: Cow<'a, str>,
+    /// Producer group. Read by nobody on the way of a message, so not yet looked at.
+    pub producer_group: FieldValue<'a>,
     /// Topic.
     pub topic: Cow<'a, str>,
-    /// Topic whose settings a new topic takes over, `TBW102`.
-    pub default_topic: Cow<'a, str>,
+    /// Topic whose settings a new topic takes over, `TBW102`; likewise.
+    pub default_topic: FieldValue<'a>,
     /// Queues a new topic should get.
     pub default_topic_queue_nums: i32,
     /// Queue; negative lets the broker choose.
@@ -66,9 +66,9 @@ impl<'a> SendMessage<'a> {
 impl EncodeExt for SendMessage<'_> {
     /// Writes the V2 letters.
     fn encode(&self, w: &mut ExtWriter<'_>) {
-        w.text("a", &self.producer_group);
+        w.utf8("a", self.producer_group.bytes());
         w.text("b", &self.topic);
-        w.text("c", &self.default_topic);
+        w.utf8("c", self.default_topic.bytes());
         w.int("d", self.default_topic_queue_nums as i64);
         w.int("e", self.queue_id as i64);
         w.int("f", self.sys_flag as i64);
@@ -86,9 +86,9 @@ impl EncodeExt for SendMessage<'_> {
 
 #[derive(Default)]
 struct Slots<'a> {
-    producer_group: Option<Cow<'a, str>>,
+    producer_group: Option<FieldValue<'a>>,
     topic: Option<Cow<'a, str>>,
-    default_topic: Option<Cow<'a, str>>,
+    default_topic: Option<FieldValue<'a>>,
     default_topic_queue_nums: Option<i32>,
     queue_id: Option<i32>,
     sys_flag: Option<i32>,
@@ -109,9 +109,9 @@ impl<'a> Slots<'a> {
         };
         let int = |value: &FieldValue<'a>| value.int().and_then(|n| i32::try_from(n).ok());
         match letter {
-            b'a' => self.producer_group = value.text(),
+            b'a' => self.producer_group = Some(value),
             b'b' => self.topic = value.text(),
-            b'c' => self.default_topic = value.text(),
+            b'c' => self.default_topic = Some(value),
             b'd' => self.default_topic_queue_nums = int(&value),
             b'e' => self.queue_id = int(&value),
             b'f' => self.sys_flag = int(&value),
@@ -224,7 +224,10 @@ mod tests {
                 frame::encode(&mut bytes, &CommandHead::request(s, 310, 1), &Fields(fields), b"");
                 let Decoded::Frame(f, _) = frame::decode(&bytes) else { panic!() };
                 let send = SendMessage::decode(RequestCode(310), &f.header.ext).unwrap();
-                all.push(format!("{send:?}"));
+                let lazy = (send.producer_group.bytes().to_vec(), send.default_topic.bytes().to_vec());
+                assert_eq!(lazy, (b"P".to_vec(), b"TBW102".to_vec()));
+                let same = SendMessage { producer_group: FieldValue::of(""), default_topic: FieldValue::of(""), ..send };
+                all.push(format!("{same:?}"));
             }
         }
         assert!(all[0].contains("born_timestamp: 1700000000000, flag: -7"), "{}", all[0]);
