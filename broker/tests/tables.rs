@@ -35,14 +35,18 @@ async fn a_group_without_an_offset_begins_at_the_front_or_is_told_to_decide() {
 async fn offsets_are_kept_only_for_what_exists() {
     use ResponseCode as R;
     let dir = tempfile::tempdir().unwrap();
-    let broker = Running::start(dir.path(), &[]).await;
+    let broker = Running::start(dir.path(), &[("autoCreateSubscriptionGroup", "false")]).await;
     let mut wire = broker.connect().await;
     wire.put("T", "x", "").await;
     let commit = RequestCode::UPDATE_CONSUMER_OFFSET;
     let answer = wire.call(commit, &offset_fields("T", "0"), b"").await;
     assert_eq!((answer.code, &*answer.remark), (R::SUBSCRIPTION_GROUP_NOT_EXIST, "Group G not exist!"));
-    wire.pull("T", "0", "*", "0").await;
+    broker.stop().await;
+    // Where groups are made by their first consumer, a commit makes one too, if it can have that name.
+    let broker = Running::start(dir.path(), &[]).await;
+    let mut wire = broker.connect().await;
     let cases = [
+        (with(offset_fields("T", "0"), "consumerGroup", "a@b"), R::SUBSCRIPTION_GROUP_NOT_EXIST),
         (offset_fields("Unknown", "0"), R::TOPIC_NOT_EXIST),
         (offset_fields("T", "-1"), R::INVALID_PARAMETER),
         (offset_fields("T", "2147483647"), R::INVALID_PARAMETER),

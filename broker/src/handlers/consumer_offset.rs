@@ -61,8 +61,8 @@ fn memory_bytes() -> u64 {
 /// Sets how far a group has consumed.
 pub fn update(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
     let r = UpdateConsumerOffset::decode(&request.header.ext)?;
-    // Only what exists has offsets, so that nobody can fill the table with names.
-    if broker.groups.get(&r.consumer_group).is_none() {
+    // Only groups and topics have offsets, so that nobody can fill the table with names.
+    if broker.group_or_create(&r.consumer_group)?.is_none() {
         let remark = format!("Group {} not exist!", r.consumer_group);
         return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     }
