@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::groups::{self, Groups};
 use crate::locks::QueueLocks;
 use crate::offsets::Offsets;
-use crate::persist::LoadError;
+use crate::persist::{self, LoadError};
 use crate::rates::Rates;
 use crate::refusal::Refusal;
 use crate::topics::{self, Topics};
@@ -72,7 +72,9 @@ impl Broker {
         requests: RequestMetrics,
     ) -> Result<Broker, LoadError> {
         let folder = config.store_dir.join("config");
-        std::fs::create_dir_all(&folder).map_err(|source| LoadError::Io { path: folder.clone(), source })?;
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| persist::sync_folder(&folder))
+            .map_err(|source| LoadError::Io { path: folder.clone(), source })?;
         let system = topics::system_topics(&config.cluster, &config.name, config.default_queues);
         Ok(Broker {
             topics: Topics::load(&folder, system, now_ms())?,
@@ -149,7 +151,12 @@ impl Broker {
                 "group[{group}] not made: this broker has {MAX_AUTOMATIC_GROUPS} groups, more are made by an administrator only"
             )));
         }
-        blocking(|| self.groups.get_or_create(group, now_ms())).map(Some).map_err(Refusal::failed)
+        let made = blocking(|| self.groups.get_or_create(group, now_ms()));
+        // On a full disk reads go on: the group has the defaults and is made when there is space.
+        Ok(Some(made.unwrap_or_else(|e| {
+            tracing::debug!(group, "group not made yet: {e}");
+            Arc::new(groups::new_group(group))
+        })))
     }
 
     /// From now on sends and pulls are refused, with a code that sends clients elsewhere.

@@ -66,7 +66,7 @@ async fn register_at(
         topic_config_serialize_wrapper: plain.into(),
     });
     let mut tasks = tokio::task::JoinSet::new();
-    for addr in targets.to_vec() {
+    for addr in targets.iter().cloned() {
         let (broker, connections, body) = (broker.clone(), connections.clone(), body.clone());
         tasks.spawn(async move {
             let result = register(&broker, &connections, &addr, &body).await;
@@ -123,7 +123,7 @@ async fn register(
 /// Tells all name servers at the same time, so that one that does not answer keeps nothing from the others.
 async fn leave(broker: &Arc<Broker>, connections: &Connections) {
     let mut tasks = tokio::task::JoinSet::new();
-    for addr in broker.config.name_servers.clone() {
+    for addr in &broker.config.name_servers {
         let (broker, connections) = (broker.clone(), connections.clone());
         tasks.spawn(async move {
             let address = broker.address.to_string();

@@ -61,31 +61,36 @@ impl Journal {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(fail(e)),
         };
+        // A last line without its end was never acknowledged, and nothing may be appended behind it.
+        let good = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        if good < text.len() {
+            tracing::warn!(path = %path.display(), "last line was not complete");
+        }
         let mut table = BTreeMap::new();
         let mut lines = 0;
-        for (n, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
+        for line in text[..good].split_inclusive(|b| *b == b'\n') {
+            lines += 1;
             match serde_json::from_slice::<Line<String, V>>(line) {
                 Ok(Line { k, v: Some(v) }) => _ = table.insert(k, v),
                 Ok(Line { k, v: None }) => _ = table.remove(&k),
-                Err(_) if !line.ends_with(b"\n") => {
-                    tracing::warn!(path = %path.display(), "last line was not complete")
-                }
                 Err(e) => {
                     return Err(LoadError::Damaged {
                         path: path.to_owned(),
-                        line: n + 1,
+                        line: lines,
                         error: e.to_string(),
                     });
                 }
             }
-            lines += 1;
         }
         let file = OpenOptions::new().append(true).create(true).open(path).map_err(fail)?;
         sync_folder(path).map_err(fail)?;
-        let mut journal = Journal { path: path.to_owned(), file, lines, good: text.len() as u64 };
-        // Also cuts a torn line, behind which nothing may be appended.
-        if lines > 0 {
-            journal.rewrite(&table).map_err(fail)?;
+        let mut journal = Journal { path: path.to_owned(), file, lines, good: good as u64 };
+        journal.cut().map_err(fail)?;
+        // A broker must start on a full disk too: what cannot be rewritten now is later.
+        if lines > table.len()
+            && let Err(e) = journal.rewrite(&table)
+        {
+            tracing::warn!(path = %path.display(), "not rewritten: {e}");
         }
         Ok((journal, table))
     }
@@ -145,8 +150,8 @@ impl Journal {
     }
 }
 
-/// Makes the name of a new file durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes the name of a new file or folder durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 

@@ -38,7 +38,10 @@ pub fn heartbeat(
         let Some(group) = broker.group_or_create(name)? else { continue };
         let retry = retry_topic_config(name, group.retry_queue_nums);
         if broker.topics.get(&retry.topic_name).is_none() {
-            broker.put_topic_if_absent(retry)?;
+            // A heartbeat goes on without it, on a full disk say; the next one tries again.
+            if let Err(refusal) = broker.put_topic_if_absent(retry) {
+                tracing::debug!(group = name, "retry topic not made yet: {}", refusal.remark);
+            }
         }
     }
     let changed =
