@@ -123,7 +123,7 @@ async fn register(
 /// Tells all name servers at the same time, so that one that does not answer keeps nothing from the others.
 async fn leave(broker: &Arc<Broker>, connections: &Connections) {
     let mut tasks = tokio::task::JoinSet::new();
-    for addr in &broker.config.name_servers {
+    for addr in broker.config.name_servers.clone() {
         let (broker, connections) = (broker.clone(), connections.clone());
         tasks.spawn(async move {
             let address = broker.address.to_string();

@@ -62,7 +62,9 @@ fn lock(dir: &Path) -> anyhow::Result<Box<dyn Send + Sync>> {
     if !dir.join("commitlog").is_dir() {
         bail!("{} is not the storePathRootDir of a broker: it has no folder commitlog", dir.display());
     }
-    RealDisk.lock(&dir.join("lock")).with_context(|| format!("{} is in use; stop its broker first", dir.display()))
+    RealDisk
+        .lock(&dir.join("lock"))
+        .with_context(|| format!("{} is in use; stop its broker first", dir.display()))
 }
 
 fn check(arguments: &Check) -> anyhow::Result<()> {

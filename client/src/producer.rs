@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use protocol::header::FieldValue;
 use protocol::codes::ResponseCode;
+use protocol::header::FieldValue;
 use protocol::message::{BatchItem, push_batch_item};
 use protocol::names::AUTO_CREATE_TOPIC;
 use protocol::properties::{self, MAX_PROPERTIES, names};

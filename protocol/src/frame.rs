@@ -1,7 +1,9 @@
 //! Frames (P§1.1): cutting them out of a byte stream and writing them. Limits are checked before anything is
 //! allocated. Knows lengths and headers, not sockets.
 
-use crate::header::{self, FLAG_ONEWAY, FLAG_RESPONSE, Header, HeaderDecodeError, LANGUAGE_JAVA, Serialization, VERSION};
+use crate::header::{
+    self, FLAG_ONEWAY, FLAG_RESPONSE, Header, HeaderDecodeError, LANGUAGE_JAVA, Serialization, VERSION,
+};
 use crate::requests::EncodeExt;
 
 /// The largest frame Java accepts, and so do we: 16 MiB, the length word not counted.
@@ -112,7 +114,15 @@ impl<'a> CommandHead<'a> {
 
     /// Returns the head of a request of ours.
     pub fn request(serialization: Serialization, code: i32, opaque: i32) -> CommandHead<'static> {
-        CommandHead { serialization, code, language: LANGUAGE_JAVA, version: VERSION, opaque, flag: 0, remark: None }
+        CommandHead {
+            serialization,
+            code,
+            language: LANGUAGE_JAVA,
+            version: VERSION,
+            opaque,
+            flag: 0,
+            remark: None,
+        }
     }
 
     /// Returns the same head with the one-way bit set.
@@ -427,7 +437,12 @@ mod tests {
             let (mut a, mut b) = (Vec::new(), Vec::new());
             let head = CommandHead::request(s, 1, 1);
             encode(&mut a, &head, &Mixed(Prepared::new(&[("x", "\""), ("y", "2")])), b"");
-            encode(&mut b, &head, &Fields(&[("x", "\""), ("y", "2"), ("n", "5"), ("x", "\""), ("y", "2")]), b"");
+            encode(
+                &mut b,
+                &head,
+                &Fields(&[("x", "\""), ("y", "2"), ("n", "5"), ("x", "\""), ("y", "2")]),
+                b"",
+            );
             assert_eq!(a, b);
         }
     }

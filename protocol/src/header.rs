@@ -264,7 +264,9 @@ fn decode_binary(bytes: &[u8]) -> Result<Header<'_>, HeaderDecodeError> {
     let ext = r.block("extFields")?;
     let remark = match remark {
         [] => None,
-        text => Some(Cow::Borrowed(std::str::from_utf8(text).map_err(|_| HeaderDecodeError::Text("remark"))?)),
+        text => {
+            Some(Cow::Borrowed(std::str::from_utf8(text).map_err(|_| HeaderDecodeError::Text("remark"))?))
+        }
     };
     check_binary_entries(ext)?;
     // A response code always fits 16 bits; only requests need mapping back.
@@ -430,7 +432,8 @@ impl<'de, F: FnMut(&str, Cow<'de, str>)> DeserializeSeed<'de> for ExtSeed<'_, F>
 }
 
 const LANGUAGES: [&str; 14] = [
-    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST", "NODE_JS",
+    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS",
+    "RUST", "NODE_JS",
 ];
 
 /// Returns the name of a language byte, `OTHER` for an unknown one.
@@ -458,7 +461,10 @@ mod tests {
         let text = br#"{"code":105,"extFields":{"topic":"T1","n":3,"b":true,"z":null},"flag":0,"language":"JAVA","opaque":7,"serializeTypeCurrentRPC":"JSON","version":409}"#;
         let h = decode(Serialization::Json, text).unwrap();
         assert_eq!((h.code, h.version, h.opaque, h.flag, h.language), (105, 409, 7, 0, 0));
-        assert_eq!(fields(&h), [("topic", "T1"), ("n", "3"), ("b", "true")].map(|(a, b)| (a.into(), b.into())));
+        assert_eq!(
+            fields(&h),
+            [("topic", "T1"), ("n", "3"), ("b", "true")].map(|(a, b)| (a.into(), b.into()))
+        );
     }
 
     #[test]
@@ -470,14 +476,23 @@ mod tests {
 
     #[test]
     fn missing_ext_fields_and_unknown_keys_are_tolerated() {
-        let h = decode(Serialization::Json, br#"{"opaque":-1,"code":34,"later":[1,{"x":2}],"extFields":null}"#).unwrap();
+        let h =
+            decode(Serialization::Json, br#"{"opaque":-1,"code":34,"later":[1,{"x":2}],"extFields":null}"#)
+                .unwrap();
         assert_eq!((h.code, h.opaque), (34, -1));
         assert!(h.ext.get("x").is_none());
     }
 
     #[test]
     fn a_json_header_with_wrong_types_is_refused() {
-        for text in [&b"[]"[..], b"{\"code\":\"x\"}", b"{\"extFields\":[1]}", b"{\"code\":1", b"", b"{\"opaque\":1e99}"] {
+        for text in [
+            &b"[]"[..],
+            b"{\"code\":\"x\"}",
+            b"{\"extFields\":[1]}",
+            b"{\"code\":1",
+            b"",
+            b"{\"opaque\":1e99}",
+        ] {
             assert!(decode(Serialization::Json, text).is_err(), "{}", String::from_utf8_lossy(text));
         }
     }
@@ -489,21 +504,32 @@ mod tests {
             assert_eq!(int(&n.to_string()), Some(n));
         }
         assert_eq!(int("+5"), Some(5));
-        for bad in ["", "-", "1a", " 1", "9223372036854775808", "-9223372036854775809", "99999999999999999999", "1.0"] {
+        for bad in [
+            "",
+            "-",
+            "1a",
+            " 1",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999",
+            "1.0",
+        ] {
             assert_eq!(int(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn a_field_that_is_no_text_is_as_good_as_absent() {
-        let header: &[u8] = &[0, 11, 0, 1, 223, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, b'a', 0, 0, 0, 1, 0xff];
+        let header: &[u8] =
+            &[0, 11, 0, 1, 223, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, b'a', 0, 0, 0, 1, 0xff];
         let h = decode(Serialization::Binary, header).unwrap();
         assert_eq!(h.ext.get("a"), None);
     }
 
     #[test]
     fn a_binary_header_with_bad_lengths_is_refused() {
-        let good: &[u8] = &[0, 11, 0, 1, 223, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, b'a', 0, 0, 0, 1, b'b'];
+        let good: &[u8] =
+            &[0, 11, 0, 1, 223, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, b'a', 0, 0, 0, 1, b'b'];
         let h = decode(Serialization::Binary, good).unwrap();
         assert_eq!((h.code, h.version, h.opaque), (11, 479, 7));
         assert_eq!(h.ext.get("a").unwrap(), "b");

@@ -61,7 +61,9 @@ pub struct NewRecord<'a> {
 
 impl NewRecord<'_> {
     fn separator(&self) -> bool {
-        !self.more_properties.is_empty() && !self.properties.is_empty() && self.properties.as_bytes().last() != Some(&ENTRY_END)
+        !self.more_properties.is_empty()
+            && !self.properties.is_empty()
+            && self.properties.as_bytes().last() != Some(&ENTRY_END)
     }
 
     /// Returns the bytes of properties the record will carry.
@@ -225,7 +227,9 @@ pub fn decode(bytes: &[u8], max_size: usize) -> Decoded<'_> {
     }
     let total = int_at(bytes, 0) as usize;
     let long_topic = match int_at(bytes, 4) {
-        MAGIC_BLANK => return if total >= BLANK_HEAD { Decoded::Blank(total) } else { Decoded::Malformed("blank size") },
+        MAGIC_BLANK => {
+            return if total >= BLANK_HEAD { Decoded::Blank(total) } else { Decoded::Malformed("blank size") };
+        }
         MAGIC_V1 => false,
         MAGIC_V2 => true,
         0 if total == 0 => return Decoded::Malformed("zeros"),

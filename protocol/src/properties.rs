@@ -93,7 +93,9 @@ impl<'p> Reserved<'p> {
             b"KEYS" => self.keys = Some(value),
             b"UNIQ_KEY" => self.uniq_key = Some(value),
             b"WAIT" => self.no_wait = value == "false",
-            b"DELAY" | b"TIMER_DELAY_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELIVER_MS" => self.delay = Some(value),
+            b"DELAY" | b"TIMER_DELAY_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELIVER_MS" => {
+                self.delay = Some(value)
+            }
             b"TRAN_MSG" => self.transaction = value == "true",
             b"CLUSTER" => self.cluster = true,
             _ => {}
@@ -159,7 +161,8 @@ mod tests {
 
     #[test]
     fn reserved_names_are_found_wherever_they_stand() {
-        let p = "x\u{1}1\u{2}TAGS\u{1}t\u{2}\u{1}y\u{2}UNIQ_KEY\u{1}u\u{1}v\u{2}WAIT\u{1}false\u{2}KEYS\u{1}k";
+        let p =
+            "x\u{1}1\u{2}TAGS\u{1}t\u{2}\u{1}y\u{2}UNIQ_KEY\u{1}u\u{1}v\u{2}WAIT\u{1}false\u{2}KEYS\u{1}k";
         let r = reserved(p);
         assert_eq!((r.tags, r.uniq_key, r.keys, r.no_wait), (Some("t"), Some("u\u{1}v"), Some("k"), true));
         assert_eq!(reserved(""), Reserved::default());
@@ -178,7 +181,10 @@ mod tests {
     fn hashes_equal_javas() {
         assert_eq!(java_hash("tagA"), 3552231);
         assert_eq!(java_hash("Aa"), java_hash("BB"));
-        assert_eq!(java_hash("标签-ä"), "标签-ä".encode_utf16().fold(0i32, |h, u| h.wrapping_mul(31).wrapping_add(u as i32)));
+        assert_eq!(
+            java_hash("标签-ä"),
+            "标签-ä".encode_utf16().fold(0i32, |h, u| h.wrapping_mul(31).wrapping_add(u as i32))
+        );
         assert_eq!(tags_code(Some("")), 0);
         assert_eq!(java_hash("a long tag that overflows"), 597511203);
     }

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use protocol::header::FieldValue;
 use protocol::codes::{RequestCode, ResponseCode};
+use protocol::header::FieldValue;
 use protocol::message::{self, Decoded};
 use protocol::requests::{Fields, SendMessage};
 

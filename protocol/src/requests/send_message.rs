@@ -49,7 +49,9 @@ impl<'a> SendMessage<'a> {
             producer_group: s.producer_group.ok_or(MissingField("producerGroup"))?,
             topic: s.topic.ok_or(MissingField("topic"))?,
             default_topic: s.default_topic.ok_or(MissingField("defaultTopic"))?,
-            default_topic_queue_nums: s.default_topic_queue_nums.ok_or(MissingField("defaultTopicQueueNums"))?,
+            default_topic_queue_nums: s
+                .default_topic_queue_nums
+                .ok_or(MissingField("defaultTopicQueueNums"))?,
             queue_id: s.queue_id.ok_or(MissingField("queueId"))?,
             sys_flag: s.sys_flag.ok_or(MissingField("sysFlag"))?,
             born_timestamp: s.born_timestamp.ok_or(MissingField("bornTimestamp"))?,
@@ -226,7 +228,11 @@ mod tests {
                 let send = SendMessage::decode(RequestCode(310), &f.header.ext).unwrap();
                 let lazy = (send.producer_group.bytes().to_vec(), send.default_topic.bytes().to_vec());
                 assert_eq!(lazy, (b"P".to_vec(), b"TBW102".to_vec()));
-                let same = SendMessage { producer_group: FieldValue::of(""), default_topic: FieldValue::of(""), ..send };
+                let same = SendMessage {
+                    producer_group: FieldValue::of(""),
+                    default_topic: FieldValue::of(""),
+                    ..send
+                };
                 all.push(format!("{same:?}"));
             }
         }

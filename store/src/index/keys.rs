@@ -38,7 +38,8 @@ fn mix(mut h: u64, bytes: &[u8]) -> u64 {
 
 /// The keys a record is found by: the unique key and each of the user's.
 pub fn of_record<'p>(uniq_key: Option<&'p str>, keys: Option<&'p str>) -> impl Iterator<Item = &'p str> {
-    uniq_key.into_iter().chain(keys.unwrap_or("").split(' ')).filter(|k| !k.is_empty())
+    let more = keys.into_iter().flat_map(|keys| keys.split(' '));
+    uniq_key.into_iter().chain(more).filter(|k| !k.is_empty())
 }
 
 const PIECE: usize = 4096;

@@ -47,7 +47,7 @@ impl TailCache {
     /// Adds a run by taking its buffer instead of copying it; returns an empty one to be used in its place. Runs that
     /// would waste memory as a piece of their own are copied.
     pub fn append_owned(&mut self, at: u64, mut run: Vec<u8>) -> Vec<u8> {
-        if run.len() < OWNED_FROM || run.len() < run.capacity() / 2 {
+        if run.len() < OWNED_FROM || run.len() < run.capacity() / 4 {
             self.append(at, &run);
             run.clear();
             return run;
