@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use protocol::frame::{Decoded, decode};
 use tests::healthy::Healthy;
 use tests::mutate::mutate;
 use tests::random::Random;
@@ -56,7 +57,10 @@ fn attack(addr: &str, samples: &[Sample], thread: u64) {
             Talk::connect(addr).unwrap_or_else(|e| panic!("seed {seed}, thread {thread}: {addr}: {e}"));
         for _ in 0..left.min(1 + random.below(40) as u64) {
             left -= 1;
-            if talk.write(&broken(&mut random, &good)).is_err() {
+            let bytes = broken(&mut random, &good);
+            // Behind anything but a whole frame, nothing on this connection would be looked at.
+            let whole = matches!(decode(&bytes), Decoded::Frame(_, used) if used == bytes.len());
+            if talk.write(&bytes).is_err() || !whole {
                 break;
             }
         }
