@@ -228,7 +228,11 @@ pub fn decode(bytes: &[u8], max_size: usize) -> Decoded<'_> {
     let total = int_at(bytes, 0) as usize;
     let long_topic = match int_at(bytes, 4) {
         MAGIC_BLANK => {
-            return if total >= BLANK_HEAD { Decoded::Blank(total) } else { Decoded::Malformed("blank size") };
+            return if total >= BLANK_HEAD {
+                Decoded::Blank(total)
+            } else {
+                Decoded::Malformed("blank size")
+            };
         }
         MAGIC_V1 => false,
         MAGIC_V2 => true,

@@ -2,6 +2,7 @@
 //! order of the segments, so an index file proves that the log before it is durable too.
 
 use std::io;
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -9,6 +10,11 @@ use crate::index::keys::{ActiveKeys, Keys};
 use crate::index::sealed::{self, Content, DirectoryRow};
 use crate::segment::{self, Segment};
 use crate::store::Store;
+
+/// Complete segments that may be without an index file before appends are held back.
+const MAX_UNSEALED: usize = 2;
+/// How long an append is held back at most.
+const MAX_SEAL_WAIT: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Writes the index files of segments that are complete.
@@ -29,6 +35,16 @@ impl Store {
                 return warn!("index of segment {:020} not written, trying again later: {e}", segment.base);
             }
             self.pending_seals.lock().pop_front();
+            self.sealed.notify_all();
+        }
+    }
+
+    /// Holds an append back while too many complete segments wait for their index files: a start scans what has none,
+    /// and until then their index is in memory. Never for long, because a full disk may keep them waiting.
+    pub(crate) fn wait_for_seals(&self) {
+        let mut pending = self.pending_seals.lock();
+        if pending.len() >= MAX_UNSEALED && self.threads.are_running() {
+            self.sealed.wait_for(&mut pending, MAX_SEAL_WAIT);
         }
     }
 

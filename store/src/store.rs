@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -91,6 +91,8 @@ pub struct Store {
     pub(crate) keys: RwLock<BTreeMap<u64, Keys>>,
     /// Complete segments without an index file, oldest first.
     pub(crate) pending_seals: Mutex<VecDeque<(Arc<Segment>, Arc<ActiveKeys>)>>,
+    /// Notified when one of them is sealed.
+    pub(crate) sealed: Condvar,
     /// The file behind the last segment, made ahead.
     pub(crate) spare: Mutex<Option<Arc<Segment>>>,
     /// Sealing and removing go one at a time.
@@ -150,6 +152,7 @@ impl Store {
             queues: found.queues,
             keys: RwLock::new(keys),
             pending_seals: Mutex::new(found.unsealed.into()),
+            sealed: Condvar::new(),
             spare: Mutex::new(None),
             upkeep: Mutex::new(()),
             dropped,

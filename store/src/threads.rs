@@ -52,6 +52,10 @@ impl Threads {
         self.flush_wake.notify_one();
     }
 
+    pub fn are_running(&self) -> bool {
+        !self.handles.lock().is_empty()
+    }
+
     pub fn want_spare(&self) {
         if !self.spare_asked.swap(true, Ordering::Relaxed) {
             self.files.lock().spare = true;
@@ -88,7 +92,9 @@ impl Threads {
     /// Tells the threads to end and waits until they have.
     pub fn stop(&self) {
         self.leave();
-        for handle in std::mem::take(&mut *self.handles.lock()) {
+        // Not in the loop's head, which would hold the lock while it waits.
+        let handles = std::mem::take(&mut *self.handles.lock());
+        for handle in handles {
             if handle.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }

@@ -67,9 +67,9 @@ fn kill_under_load(flush: &str, kills: u64) {
     assert!(report.broken.is_empty(), "seed {seed}: {report:#?}");
     let scanned = scanned_at_starts(&cluster.log(&broker));
     assert_eq!(scanned.len() as u64, kills + 1, "one start for each kill");
-    // The last segment, and the one before it when its index was still being written.
+    // The last segment, and at most two before it whose indexes were still being written: more hold appends back.
     assert!(
-        scanned.iter().all(|bytes| *bytes <= 2 * SEGMENT),
+        scanned.iter().all(|bytes| *bytes <= 3 * SEGMENT),
         "seed {seed}: starts scanned {scanned:?} bytes"
     );
     assert!(consumer.resumed() > 0, "the consumer never found a committed offset");

@@ -153,6 +153,7 @@ impl Store {
     /// # Errors
     /// See [`AppendError`]; some records may have been stored nevertheless, see [`Batch::stored`].
     pub fn append(&self, batch: &mut Batch, now_ms: i64) -> Result<u64, AppendError> {
+        self.wait_for_seals();
         let mut tail = self.tail.lock();
         // Under the lock: what is appended after `close` took it would never be flushed.
         self.check_writable(&tail)?;
