@@ -60,7 +60,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// `tailCacheBytes`: bytes of the log's end kept in memory. Default 64MiB, 1MiB to 64GiB.
     pub cache_bytes: u64,
-    /// `maxMessageSize`: bytes of a body at most. Default 4MiB, 1KiB to 64MiB.
+    /// `maxMessageSize`: bytes of a body at most. Default 4MiB, 1KiB to 15MiB: with
+    /// its header it must fit a frame.
     pub max_message_size: usize,
     /// `fileReservedTime`: hours a segment is kept after its last message. Default 72, 1 to 87600.
     pub file_reserved_hours: u32,
@@ -167,7 +168,7 @@ impl Config {
             max_unanswered_sends: read.number("maxUnansweredSends", 8192, 1..=1_000_000),
             segment_bytes: read.bytes("mappedFileSizeCommitLog", 1 << 30, 64 << 10..=1 << 30),
             cache_bytes: read.bytes("tailCacheBytes", 64 << 20, 1 << 20..=64 << 30),
-            max_message_size: read.bytes("maxMessageSize", 4 << 20, 1 << 10..=64 << 20) as usize,
+            max_message_size: read.bytes("maxMessageSize", 4 << 20, 1 << 10..=15 << 20) as usize,
             file_reserved_hours: read.number("fileReservedTime", 72, 1..=87_600),
             delete_when: read.parsed(
                 "deleteWhen",

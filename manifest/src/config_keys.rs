@@ -120,7 +120,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("mappedFileSizeCommitLog", Restart(Bytes(128 << 10, 1 << 30))),
     key("maxBufferedBytes", Restart(Bytes(16 << 20, 1 << 40))),
     key("maxConnections", Restart(Number(1, 1_000_000))),
-    key("maxMessageSize", Restart(Bytes(1 << 10, 64 << 20))),
+    key("maxMessageSize", Restart(Bytes(1 << 10, 15 << 20))),
     key("maxParkedPulls", Restart(Number(1, 10_000_000))),
     key("maxTransferBytesOnMessageInMemory", Restart(Bytes(4 << 10, 16 << 20))),
     key("maxTransferCountOnMessageInMemory", Restart(Number(1, 1_024))),

@@ -474,7 +474,7 @@ fn bad_broker_settings_are_refused() {
         (
             brokers("config: { maxMessageSize: big }"),
             &[
-                r#"spec.brokers.config.maxMessageSize: "big": must be an amount of bytes between 1KiB and 64MiB, written as 1048576, 1024KiB or 1MiB"#,
+                r#"spec.brokers.config.maxMessageSize: "big": must be an amount of bytes between 1KiB and 15MiB, written as 1048576, 1024KiB or 1MiB"#,
             ],
         ),
         (

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use protocol::bodies::topic_config::{TopicConfig, perm};
 use protocol::codes::{RequestCode, ResponseCode};
-use protocol::frame::{CommandHead, ExtWriter, FrameView, MAX_FRAME};
+use protocol::frame::{CommandHead, ExtWriter, FrameView};
 use protocol::header::{LANGUAGE_JAVA, Serialization, VERSION};
 use protocol::message::{self, NewRecord};
 use protocol::names;
@@ -22,8 +22,6 @@ use crate::topics::{self, MAX_QUEUES};
 
 /// Messages in one batch: the answer lists their ids in a header of 1 MiB at most.
 const MAX_BATCH: usize = 30_000;
-/// Bytes of a body that, with the rest of its record, still fits the frame that gives it to a consumer.
-const MAX_BODY: usize = MAX_FRAME - (128 << 10);
 /// `sysFlag`: the body is a batch that stays one record (`queue.type=BatchCQ`).
 const INNER_BATCH: i32 = 1 << 7;
 
@@ -228,7 +226,7 @@ fn check_limits(broker: &Broker) -> Result<(), Refusal> {
 
 fn check_message(broker: &Broker, request: &SendMessage<'_>, body: &[u8]) -> Result<(), Refusal> {
     let illegal = |remark: String| Err(Refusal::new(ResponseCode::MESSAGE_ILLEGAL, remark));
-    let max_body = broker.config.max_message_size.min(MAX_BODY);
+    let max_body = broker.config.max_message_size;
     if body.len() > max_body {
         return illegal(format!(
             "message body length {} is more than the limit of {max_body} bytes (maxMessageSize)",
