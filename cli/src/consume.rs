@@ -75,7 +75,10 @@ async fn scan(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     if arguments.output == Format::Text {
-        eprintln!("end of topic {} after {shown} messages; --follow waits for more", arguments.topic);
+        output::note(&format!(
+            "end of topic {} after {shown} messages; --follow waits for more",
+            arguments.topic
+        ));
     }
     Ok(())
 }
@@ -97,7 +100,7 @@ async fn follow(arguments: &Arguments) -> anyhow::Result<()> {
             Ok(batch) => batch,
             // The consumer goes on trying, and so do we.
             Err(error) => {
-                eprintln!("gantry: {error}");
+                output::note(&format!("gantry: {error}"));
                 continue;
             }
         };

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use client::admin::AdminError;
 use client::routes::RouteError;
 
+use crate::output;
+
 /// Shown below the help of every command.
 pub const HELP: &str = "\
 Exit status:
@@ -55,9 +57,9 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
     if broken_pipe {
         return ExitCode::SUCCESS;
     }
-    eprintln!("gantry: {}", in_words(&error));
+    output::note(&format!("gantry: {}", in_words(&error)));
     if let Some(remedy) = error.chain().find_map(remedy) {
-        eprintln!("{remedy}");
+        output::note(&remedy);
     }
     let status = error.downcast_ref::<Failure>().map_or(1, |failure| failure.status);
     ExitCode::from(status)

@@ -21,6 +21,11 @@ pub fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes one line for people to standard error. That it cannot be written, as on a full disk, is nobody's failure.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Writes a value as one line of JSON.
 pub fn json(value: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string(value)?)

@@ -22,7 +22,7 @@ pub struct Arguments {
     /// How many messages
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u64,
-    /// What they say; {n} is the number of the message, from 1
+    /// What they say; n in braces stands for the number of the message, from 1
     #[arg(long, value_name = "TEXT", default_value = "message {n}")]
     body: String,
     /// Fills each message to this many bytes, instead of a text

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{BAD_MANIFEST, CANNOT_START, Failure, MEMBER_FAILED};
 use crate::name_server::runtime;
-use crate::output::Format;
+use crate::output::{self, Format};
 use lines::{Line, Summary, longest_name};
 
 mod lines;
@@ -83,7 +83,7 @@ async fn run_cluster(
     tokio::select! {
         () = cluster.stop() => {}
         () = stop.asked_again() => {
-            eprintln!("gantry: told again to stop: leaving, the members end by themselves");
+            output::note("gantry: told again to stop: leaving, the members end by themselves");
             std::process::exit(INTERRUPTED);
         }
     }

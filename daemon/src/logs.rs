@@ -45,7 +45,8 @@ pub enum LogError {
 /// [`LogError::Level`] when `level` cannot be read, [`LogError::Twice`] on a second call.
 pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
     let filter = parse_level(level)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // A log on a full disk loses lines; complaining about it on standard error would panic whoever logs.
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {
