@@ -51,7 +51,8 @@ async fn a_panic_ends_its_connection_and_no_other() {
     assert_eq!(bad.answer().await, None);
     until("the session is told", || server.seen.closed.load(SeqCst) == 1).await;
     good.echo(2).await;
-    server.connect().await.echo(3).await;
+    let mut third = server.connect().await;
+    third.echo(3).await;
     until("the place is free again", || server.stats.connections.load(SeqCst) == 2).await;
 }
 
