@@ -65,8 +65,6 @@ pub struct Reserved<'p> {
     pub delay: Option<&'p str>,
     /// `TRAN_MSG` is `true`.
     pub transaction: bool,
-    /// `CLUSTER` is there.
-    pub cluster: bool,
 }
 
 /// Finds the reserved properties in one pass.
@@ -97,7 +95,6 @@ impl<'p> Reserved<'p> {
                 self.delay = Some(value)
             }
             b"TRAN_MSG" => self.transaction = value == "true",
-            b"CLUSTER" => self.cluster = true,
             _ => {}
         }
     }

@@ -203,11 +203,6 @@ impl Store {
         &self.opened
     }
 
-    /// Returns the settings.
-    pub fn config(&self) -> &StoreConfig {
-        &self.config
-    }
-
     // ---- queues ----
 
     /// Returns a queue that has, or had, messages.
