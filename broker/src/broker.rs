@@ -20,6 +20,7 @@ use crate::offsets::Offsets;
 use crate::persist::{self, LoadError};
 use crate::rates::Rates;
 use crate::refusal::Refusal;
+use crate::slave::SlaveLink;
 use crate::topics::{self, Topics};
 use crate::waiting::Waiting;
 
@@ -46,6 +47,8 @@ pub struct Broker {
     pub locks: QueueLocks,
     /// Pulls that wait for messages.
     pub waiting: Waiting,
+    /// The link to its master, if it is a slave.
+    pub slave: Option<Arc<SlaveLink>>,
     /// The address clients know it by, part of every offset id.
     pub address: SocketAddr,
     /// Entries added to the properties of every message.
@@ -85,6 +88,7 @@ impl Broker {
             waiting: Waiting::new(config.max_parked_pulls),
             more_properties: format!("{}\u{1}{}\u{2}", protocol::properties::names::CLUSTER, config.cluster),
             send_reply: Prepared::new(&[("MSG_REGION", &config.region), ("TRACE_ON", "true")]),
+            slave: (config.id != 0).then(SlaveLink::new),
             store,
             address,
             requests,

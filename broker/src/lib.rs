@@ -6,6 +6,7 @@
 //! - [`handlers`]: a file per data request; `handlers/admin`: a file per noun
 //! - [`topics`], [`groups`], [`offsets`], [`clients`], [`locks`]: the tables; [`persist`]: their files
 //! - [`acks`]: what an answer waits for; [`waiting`]: who waits for messages; [`tags`]: filtering
+//! - [`slave`]: how a slave finds, joins and follows its master
 //! - [`membership`]: keeps the name servers informed; [`rates`]: messages per second
 //!
 //! Handlers speak the wire's words, tables ours, the store bytes.
@@ -28,6 +29,7 @@ pub mod refusal;
 pub mod router;
 mod run;
 pub mod session;
+pub mod slave;
 pub mod tags;
 pub mod topics;
 pub mod waiting;
