@@ -1,0 +1,117 @@
+//! Servers as processes on one CPU: Gantry's broker with a name server, or the mock. Each starts with
+//! new files, and stopping it removes them.
+
+mod ask;
+mod gantry;
+mod mock;
+mod ports;
+mod process;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::cpu;
+use crate::mock::Flush;
+use process::Process;
+
+/// Where servers run and what starts them.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The program `gantry`.
+    pub program: PathBuf,
+    /// Folder below which every server gets its own.
+    pub data: PathBuf,
+    /// The servers' CPU.
+    pub server_cpu: usize,
+    /// The load's CPU, the same one if there is no other.
+    pub load_cpu: usize,
+}
+
+impl Place {
+    /// Creates the folder `data`; servers will be started from this very program.
+    pub fn new(data: &Path) -> Result<Self> {
+        fs::create_dir_all(data).with_context(|| format!("create the folder {}", data.display()))?;
+        Ok(Self {
+            program: std::env::current_exe().context("find this program")?,
+            data: data.canonicalize().with_context(|| format!("find the folder {}", data.display()))?,
+            server_cpu: 0,
+            load_cpu: cpu::count() - 1,
+        })
+    }
+
+    /// Creates an empty folder, removing what is left of an earlier run.
+    pub fn fresh_directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.data.join(name);
+        if path.exists() {
+            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+        fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(path)
+    }
+
+    fn spawn(&self, mut command: Command) -> Result<Process> {
+        command.stdin(Stdio::piped());
+        let child = cpu::pinned_to(self.server_cpu, || {
+            command.spawn().with_context(|| format!("start {}", command.get_program().display()))
+        })?;
+        Ok(Process::new(child))
+    }
+}
+
+/// One side of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Gantry's broker.
+    Gantry,
+    /// The mock broker.
+    Mock,
+}
+
+/// A running server with an empty topic.
+pub struct Server {
+    /// Where it serves clients.
+    pub address: SocketAddr,
+    /// The process that is measured.
+    pub pid: u32,
+    // The one that is measured first; stopped in this order.
+    processes: Vec<Process>,
+    directory: Directory,
+}
+
+impl Server {
+    /// Starts one side and creates the topic.
+    pub fn start(side: Side, flush: Flush, place: &Place) -> Result<Self> {
+        match side {
+            Side::Gantry => Self::start_gantry(flush, place, Command::new(&place.program)),
+            Side::Mock => mock::start(flush, place),
+        }
+    }
+
+    /// Starts Gantry's broker, its command line behind what `command` holds already.
+    pub fn start_gantry(flush: Flush, place: &Place, command: Command) -> Result<Self> {
+        gantry::start(flush, place, command)
+    }
+
+    /// Stops it cleanly and removes its files; returns what the broker's log says.
+    pub fn stop(mut self) -> Result<String> {
+        for process in &mut self.processes {
+            process.stop()?;
+        }
+        Ok(fs::read_to_string(self.directory.0.join("broker.log")).unwrap_or_default())
+    }
+}
+
+/// The folder of a server's files, removed when it is dropped.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // The next server of this side removes what cannot be removed now, or says why it cannot.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,92 @@
+//! A server's process: it starts, says that it is ready, and ends with whoever started it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How long a server may take to start; under callgrind it takes long.
+pub const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take to stop, before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(120);
+/// Between two looks at a server that starts or stops.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A child that ends when its standard input does, and is killed when it is dropped.
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Takes over a child, with its standard input if that is piped.
+    pub fn new(mut child: Child) -> Self {
+        Self { stdin: child.stdin.take(), child }
+    }
+
+    /// Returns its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the first line of its output, which must be piped.
+    pub fn first_line(&mut self) -> Result<String> {
+        let stdout = self.child.stdout.take().context("read what the server says: not piped")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        Ok(line)
+    }
+
+    /// Waits until its health port says that it is ready; `log` is shown if that never happens.
+    pub fn wait_until_ready(&mut self, health_port: u16, log: &Path) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        let said = || fs::read_to_string(log).unwrap_or_default();
+        while !is_ready(health_port) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("a server ended while it started, {status}:\n{}", said());
+            }
+            if Instant::now() > deadline {
+                bail!("a server was not ready within {} s:\n{}", START_LIMIT.as_secs(), said());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Asks it to end and waits for that.
+    pub fn stop(&mut self) -> Result<()> {
+        self.stdin.take();
+        let deadline = Instant::now() + STOP_LIMIT;
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        bail!("process {} did not stop within {} s", self.child.id(), STOP_LIMIT.as_secs())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_ready(health_port: u16) -> bool {
+    let ask = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health_port))?;
+        stream.set_read_timeout(Some(START_LIMIT))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
+}
