@@ -64,12 +64,13 @@ pub struct NameServers {
 pub struct Brokers {
     /// How many groups, 0 to 64. Default: 2.
     pub groups: i32,
-    /// Members per group, one master and the rest slaves. Default and only value: 1, until brokers can
-    /// have slaves (then the default becomes 2).
+    /// Members per group, 1 to 5: one master, the rest slaves. Default: 2.
     pub replicas_per_group: i32,
     /// The broker name of a group, with `{cluster}` (`metadata.name`) and `{group}` (its number).
     /// Default: `{cluster}-broker-{group}`. Cannot change later.
     pub group_name_template: String,
+    /// Whether consumers read from a slave while the master is down or too far ahead of them. Default: true.
+    pub slave_read: bool,
     pub replication: Replication,
     pub flush: Flush,
     pub storage: Storage,
@@ -82,11 +83,22 @@ pub struct Brokers {
 }
 
 /// How a group's members keep the same messages.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Replication {
-    /// Default and only value: `Async`, until groups have more than one member.
+    /// Default: `Async`. `Controller` is not supported yet.
     pub mode: ReplicationMode,
+    /// How many members, the master included, store a message before it is acknowledged: 2 to 5, at most
+    /// `replicasPerGroup`; only with mode `Sync`. Default: 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_acks: Option<i32>,
+    /// How long ago a slave may last have had all of the master's log to count as in sync, a duration
+    /// between 1s and 1h. Default: `15s`.
+    pub max_slave_lag: String,
+    /// How fast a master reads old messages from its disk for slaves that are behind, in bytes per second
+    /// and in all, a quantity of at least 64Ki. Default: unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catch_up_bytes_per_second: Option<String>,
 }
 
 /// Who leads a group and what an acknowledgement means.
@@ -95,7 +107,7 @@ pub enum ReplicationMode {
     /// The first member leads; an acknowledged message is stored by it.
     #[default]
     Async,
-    /// The first member leads; an acknowledged message is stored by several.
+    /// The first member leads; an acknowledged message is stored by `requiredAcks` members.
     Sync,
     /// Controllers elect the leader; an acknowledged message is stored by everyone in sync.
     Controller,
@@ -201,14 +213,26 @@ impl Default for Brokers {
     fn default() -> Self {
         Brokers {
             groups: 2,
-            replicas_per_group: 1,
+            replicas_per_group: 2,
             group_name_template: "{cluster}-broker-{group}".to_owned(),
+            slave_read: true,
             replication: Replication::default(),
             flush: Flush::default(),
             storage: Storage::default(),
             auto_create_topics: false,
             auto_create_consumer_groups: true,
             config: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Replication {
+    fn default() -> Self {
+        Replication {
+            mode: ReplicationMode::Async,
+            required_acks: None,
+            max_slave_lag: "15s".to_owned(),
+            catch_up_bytes_per_second: None,
         }
     }
 }

@@ -85,6 +85,7 @@ pub const NAME_SERVER_KEYS: &[ConfigKey] = &[
 
 /// The keys of `spec.brokers.config`.
 pub const BROKER_KEYS: &[ConfigKey] = &[
+    key("accessMessageInMemoryMaxRatio", Restart(Number(1, 100))),
     key("allAckInSyncStateSet", Forbidden),
     key("autoCreateSubscriptionGroup", Field("spec.brokers.autoCreateConsumerGroups")),
     key("autoCreateTopicEnable", Field("spec.brokers.autoCreateTopics")),
@@ -102,6 +103,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("diskMaxUsedSpaceRatio", Field("spec.brokers.storage.diskFullPercent")),
     key("diskSpaceCleanForciblyRatio", Field("spec.brokers.storage.diskFullPercent")),
     key("diskSpaceWarningLevelRatio", Field("spec.brokers.storage.diskFullPercent")),
+    key("drainTimeoutMillis", Restart(Number(0, 600_000))),
     key("enableControllerMode", Forbidden),
     key("enablePropertyFilter", Unsupported("messages are filtered by tag only")),
     key("fileReservedTime", Field("spec.brokers.storage.fileReservedTime")),
@@ -109,7 +111,13 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("flushDiskType", Forbidden),
     key("flushIntervalCommitLog", Field("spec.brokers.flush.interval")),
     key("frameTimeoutMillis", Restart(Number(100, 3_600_000))),
+    key("haCatchUpBytesPerSecond", Field("spec.brokers.replication.catchUpBytesPerSecond")),
+    key("haHousekeepingInterval", Restart(Number(1_000, 600_000))),
     key("haListenPort", Forbidden),
+    key("haMasterAddress", Forbidden),
+    key("haMaxTimeSlaveNotCatchup", Field("spec.brokers.replication.maxSlaveLag")),
+    key("haSendHeartbeatInterval", Restart(Number(100, 60_000))),
+    key("haTransferBatchSize", Restart(Bytes(4 << 10, 1 << 20))),
     key("healthPort", Forbidden),
     key("inSyncReplicas", Forbidden),
     key("listenPort", Forbidden),
@@ -120,6 +128,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("mappedFileSizeCommitLog", Restart(Bytes(128 << 10, 1 << 30))),
     key("maxBufferedBytes", Restart(Bytes(16 << 20, 1 << 40))),
     key("maxConnections", Restart(Number(1, 1_000_000))),
+    key("maxHaConnections", Restart(Number(1, 1_000))),
     key("maxMessageSize", Restart(Bytes(1 << 10, 15 << 20))),
     key("maxParkedPulls", Restart(Number(1, 10_000_000))),
     key("maxTransferBytesOnMessageInMemory", Restart(Bytes(4 << 10, 16 << 20))),
@@ -130,13 +139,16 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("messageDelayLevel", Unsupported("messages are delivered at once")),
     key("minInSyncReplicas", Forbidden),
     key("namesrvAddr", Forbidden),
+    key("offsetReplicationInterval", Restart(Number(10, 60_000))),
     key("recallMessageEnable", Unsupported("messages are delivered at once")),
     key("regionId", Restart(Text)),
     key("registerNameServerPeriod", Restart(Number(10_000, 60_000))),
     key("serverChannelMaxIdleTimeSeconds", Restart(Number(1, 86_400))),
+    key("slaveReadEnable", Field("spec.brokers.slaveRead")),
+    key("slaveTimeout", Live(Number(1, 60_000))),
     key("storePathCommitLog", Forbidden),
     key("storePathRootDir", Forbidden),
-    key("syncFlushTimeout", Restart(Number(1, 60_000))),
+    key("syncFlushTimeout", Live(Number(1, 60_000))),
     key("tailCacheBytes", Restart(Bytes(1 << 20, 64 << 30))),
     key("timerWheelEnable", Unsupported("messages are delivered at once")),
     key("traceTopicEnable", Unsupported("there is no message trace yet")),
@@ -260,7 +272,8 @@ mod tests {
     fn keys_that_say_who_a_member_is_are_forbidden() {
         let forbidden = "brokerId brokerName brokerClusterName brokerIP1 brokerIP2 brokerRole flushDiskType listenPort \
                          haListenPort storePathRootDir storePathCommitLog namesrvAddr controllerAddr \
-                         enableControllerMode inSyncReplicas minInSyncReplicas allAckInSyncStateSet";
+                         enableControllerMode inSyncReplicas minInSyncReplicas allAckInSyncStateSet \
+                         haMasterAddress";
         for name in forbidden.split_whitespace() {
             let class = BROKER_KEYS.iter().find(|key| key.name == name).map(|key| key.class);
             assert_eq!(class, Some(Forbidden), "{name}");

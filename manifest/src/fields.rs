@@ -62,7 +62,6 @@ const fn server_side(name: &'static str) -> Field {
 const OPERATOR: &str = "it only steers the Kubernetes operator, which does not exist yet";
 const PODS: &str = "it shapes Kubernetes pods, and members run as processes";
 const CONTROLLERS: &str = "there are no controllers yet";
-const SLAVES: &str = "brokers cannot have slaves yet";
 const PROXY: &str = "there is no gRPC proxy yet";
 const LISTENERS: &str = "every member has one listener on loopback";
 const TLS: &str = "connections are not encrypted yet";
@@ -163,6 +162,7 @@ const BROKERS: &[Field] = &[
     optional("groups", Integer),
     optional("replicasPerGroup", Integer),
     optional("groupNameTemplate", Text),
+    optional("slaveRead", Bool),
     optional("replication", Object(REPLICATION)),
     optional(
         "flush",
@@ -173,7 +173,6 @@ const BROKERS: &[Field] = &[
     optional("autoCreateConsumerGroups", Bool),
     optional("config", TextMap),
     later("remove", Unread, OPERATOR),
-    later("slaveRead", Bool, SLAVES),
     later("topicInheritance", Text, OPERATOR),
     later("scaleIn", Object(SCALE_IN), OPERATOR),
     later("rollout", Object(ROLLOUT), OPERATOR),
@@ -187,11 +186,11 @@ const BROKERS: &[Field] = &[
 
 const REPLICATION: &[Field] = &[
     optional("mode", Choice(&["Async", "Sync", "Controller"])),
-    later("requiredAcks", Integer, SLAVES),
-    later("minInSyncReplicas", Integer, SLAVES),
-    later("allAckInSyncStateSet", Bool, SLAVES),
-    later("maxSlaveLag", Text, SLAVES),
-    later("catchUpBytesPerSecond", Text, SLAVES),
+    optional("requiredAcks", Integer),
+    optional("maxSlaveLag", Duration),
+    optional("catchUpBytesPerSecond", Quantity),
+    later("minInSyncReplicas", Integer, CONTROLLERS),
+    later("allAckInSyncStateSet", Bool, CONTROLLERS),
 ];
 
 const STORAGE: &[Field] = &[

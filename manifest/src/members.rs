@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::FlushMode;
+use crate::cluster::{FlushMode, ReplicationMode};
 use crate::resolve::Effective;
 
 /// Segments past their time go at once from this many percent below forced cleaning on.
@@ -44,6 +44,22 @@ pub struct Member {
     pub config: BTreeMap<String, String>,
 }
 
+impl Member {
+    /// Whether the member follows its group's first member, which is the master.
+    pub fn is_slave(&self) -> bool {
+        self.role == Role::Broker && self.ordinal > 0
+    }
+
+    /// Returns what the member is in its cluster, for people: `name server`, `master`, `slave`.
+    pub fn duty(&self) -> &'static str {
+        match self.role {
+            Role::NameServer => "name server",
+            Role::Broker if self.is_slave() => "slave",
+            Role::Broker => "master",
+        }
+    }
+}
+
 /// Returns all members in the order they start: name servers, then brokers group by group.
 pub fn members(effective: &Effective) -> Vec<Member> {
     let name_servers = (0..effective.name_servers.replicas).map(|ordinal| name_server(effective, ordinal));
@@ -71,6 +87,13 @@ fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) ->
         FlushMode::Async => "ASYNC_FLUSH",
         FlushMode::Sync => "SYNC_FLUSH",
     };
+    let role = match brokers.replication_mode {
+        _ if ordinal > 0 => "SLAVE",
+        ReplicationMode::Sync => "SYNC_MASTER",
+        ReplicationMode::Async | ReplicationMode::Controller => "ASYNC_MASTER",
+    };
+    // 0 is no limit.
+    let catch_up = brokers.catch_up_bytes_per_second.map_or(0, |rate| rate.0);
     let hours = brokers.file_reserved_time.as_secs() / 3_600;
     let from_fields = [
         ("autoCreateSubscriptionGroup", brokers.auto_create_consumer_groups.to_string()),
@@ -78,7 +101,7 @@ fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) ->
         ("brokerClusterName", effective.cluster_name.clone()),
         ("brokerId", ordinal.to_string()),
         ("brokerName", broker_name.to_owned()),
-        ("brokerRole", "ASYNC_MASTER".to_owned()),
+        ("brokerRole", role.to_owned()),
         (
             "diskMaxUsedSpaceRatio",
             brokers.disk_full_percent.saturating_sub(CLEANING_BEFORE_FORCED).to_string(),
@@ -88,6 +111,10 @@ fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) ->
         ("fileReservedTime", hours.to_string()),
         ("flushDiskType", flush_mode.to_owned()),
         ("flushIntervalCommitLog", brokers.flush_interval.as_millis().to_string()),
+        ("haCatchUpBytesPerSecond", catch_up.to_string()),
+        ("haMaxTimeSlaveNotCatchup", brokers.max_slave_lag.as_millis().to_string()),
+        ("inSyncReplicas", brokers.required_acks.to_string()),
+        ("slaveReadEnable", brokers.slave_read.to_string()),
     ];
     let mut config = brokers.config.clone();
     config.extend(from_fields.map(|(key, value)| (key.to_owned(), value)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::cluster::{FlushMode, Logging, ReplicationMode, StorageType};
+use crate::cluster::{FlushMode, Logging, Replication, ReplicationMode, StorageType};
 use crate::units::{ByteSize, format_duration};
 use crate::validate::Validated;
 
@@ -39,7 +39,15 @@ pub struct EffectiveBrokers {
     /// The broker name of each group, in order.
     pub group_names: Vec<String>,
     pub replicas_per_group: u32,
+    pub slave_read: bool,
     pub replication_mode: ReplicationMode,
+    /// How many members, the master included, store a message before it is acknowledged; 1 with mode
+    /// `Async`.
+    pub required_acks: u32,
+    #[serde(serialize_with = "duration_text")]
+    pub max_slave_lag: Duration,
+    /// `None`: unlimited.
+    pub catch_up_bytes_per_second: Option<ByteSize>,
     pub flush_mode: FlushMode,
     #[serde(serialize_with = "duration_text")]
     pub flush_interval: Duration,
@@ -75,22 +83,37 @@ pub fn resolve(validated: &Validated) -> Effective {
 fn resolve_brokers(validated: &Validated) -> EffectiveBrokers {
     let name = &validated.cluster.metadata.name;
     let brokers = &validated.cluster.spec.brokers;
+    let amounts = &validated.amounts;
     let group_name = |group: i32| {
         brokers.group_name_template.replace("{cluster}", name).replace("{group}", &group.to_string())
     };
     EffectiveBrokers {
         group_names: (0..brokers.groups).map(group_name).collect(),
         replicas_per_group: brokers.replicas_per_group.unsigned_abs(),
+        slave_read: brokers.slave_read,
         replication_mode: brokers.replication.mode,
+        required_acks: required_acks(&brokers.replication),
+        max_slave_lag: amounts.max_slave_lag,
+        catch_up_bytes_per_second: amounts.catch_up_bytes_per_second,
         flush_mode: brokers.flush.mode,
-        flush_interval: validated.flush_interval,
+        flush_interval: amounts.flush_interval,
         storage_type: brokers.storage.kind,
-        storage_size: validated.storage_size,
-        file_reserved_time: validated.file_reserved,
+        storage_size: amounts.storage_size,
+        file_reserved_time: amounts.file_reserved,
         disk_full_percent: brokers.storage.disk_full_percent.unsigned_abs(),
         auto_create_topics: brokers.auto_create_topics,
         auto_create_consumer_groups: brokers.auto_create_consumer_groups,
         config: brokers.config.clone(),
+    }
+}
+
+/// The members that a `Sync` group waits for by default: the master and one slave.
+const USUAL_ACKS: u32 = 2;
+
+fn required_acks(replication: &Replication) -> u32 {
+    match replication.mode {
+        ReplicationMode::Sync => replication.required_acks.map_or(USUAL_ACKS, i32::unsigned_abs),
+        ReplicationMode::Async | ReplicationMode::Controller => 1,
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cluster::{Brokers, FlushMode, Metadata, ReplicationMode, RocketMQCluster, Storage, StorageType};
+use crate::cluster::{
+    Brokers, Flush, FlushMode, Metadata, Replication, ReplicationMode, RocketMQCluster, Storage, StorageType,
+};
 use crate::config_keys::{BROKER_KEYS, NAME_SERVER_KEYS, check_config};
 use crate::problem::{Problem, Problems};
 use crate::units::{ByteSize, DURATION_FORM, QUANTITY_FORM, parse_duration, parse_quantity};
@@ -13,14 +15,26 @@ const LONGEST_NAME: usize = 36;
 const LONGEST_CLUSTER_NAME: usize = 64;
 const MOST_MAP_ENTRIES: usize = 64;
 const LONGEST_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
+const SHORTEST_SLAVE_LAG: Duration = Duration::from_secs(1);
+const LONGEST_SLAVE_LAG: Duration = Duration::from_secs(3_600);
+/// A quarter of what a master sends at once.
+const SLOWEST_CATCH_UP: ByteSize = ByteSize(64 << 10);
 
 /// A manifest that keeps all rules, together with its texts read as amounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validated {
     pub(crate) cluster: RocketMQCluster,
+    pub(crate) amounts: Amounts,
+}
+
+/// The texts of a manifest that are amounts, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Amounts {
     pub(crate) flush_interval: Duration,
     pub(crate) file_reserved: Duration,
     pub(crate) storage_size: Option<ByteSize>,
+    pub(crate) max_slave_lag: Duration,
+    pub(crate) catch_up_bytes_per_second: Option<ByteSize>,
 }
 
 impl Validated {
@@ -38,11 +52,8 @@ pub fn validate(cluster: RocketMQCluster) -> Result<Validated, Problems> {
     let mut found = Found::default();
     check_metadata(&cluster.metadata, &mut found);
     check_spec(&cluster, &mut found);
-    let (flush_interval, file_reserved, storage_size) = check_brokers(&cluster, &mut found);
-    match (flush_interval, file_reserved) {
-        (Some(flush_interval), Some(file_reserved)) if found.0.0.is_empty() => {
-            Ok(Validated { cluster, flush_interval, file_reserved, storage_size })
-        }
+    match check_brokers(&cluster, &mut found) {
+        Some(amounts) if found.0.0.is_empty() => Ok(Validated { cluster, amounts }),
         _ => Err(found.0.sorted()),
     }
 }
@@ -121,22 +132,14 @@ fn check_spec(cluster: &RocketMQCluster, found: &mut Found) {
     found.0.0.extend(check_config("spec.nameServers.config", &spec.name_servers.config, NAME_SERVER_KEYS).0);
 }
 
-fn check_brokers(
-    cluster: &RocketMQCluster,
-    found: &mut Found,
-) -> (Option<Duration>, Option<Duration>, Option<ByteSize>) {
+/// Returns the amounts, if all of them can be read.
+fn check_brokers(cluster: &RocketMQCluster, found: &mut Found) -> Option<Amounts> {
     let brokers = &cluster.spec.brokers;
     found.range("spec.brokers.groups", brokers.groups, 0, 64);
-    check_replication(brokers, found);
+    found.range("spec.brokers.replicasPerGroup", brokers.replicas_per_group, 1, 5);
+    check_mode(brokers, found);
+    check_required_acks(brokers, found);
     check_group_names(&cluster.metadata.name, brokers, found);
-    let flush_interval = found.duration("spec.brokers.flush.interval", &brokers.flush.interval);
-    if flush_interval.is_some_and(|interval| interval.is_zero() || interval > LONGEST_FLUSH_INTERVAL) {
-        found.refuse(
-            "spec.brokers.flush.interval",
-            brokers.flush.interval.as_str(),
-            "must be between 1ms and 60s; to wait for the disk with every message, set spec.brokers.flush.mode to Sync",
-        );
-    }
     if brokers.storage.kind == StorageType::EmptyDir && brokers.flush.mode == FlushMode::Sync {
         found.refuse(
             "spec.brokers.flush.mode",
@@ -146,30 +149,92 @@ fn check_brokers(
         );
     }
     found.0.0.extend(check_config("spec.brokers.config", &brokers.config, BROKER_KEYS).0);
-    let (file_reserved, size) = check_storage(&brokers.storage, found);
-    (flush_interval, file_reserved, size)
+    let flush_interval = check_flush_interval(&brokers.flush, found);
+    let max_slave_lag = check_max_slave_lag(&brokers.replication, found);
+    let catch_up_bytes_per_second = check_catch_up(&brokers.replication, found);
+    let (file_reserved, storage_size) = check_storage(&brokers.storage, found);
+    Some(Amounts {
+        flush_interval: flush_interval?,
+        file_reserved: file_reserved?,
+        storage_size,
+        max_slave_lag: max_slave_lag?,
+        catch_up_bytes_per_second,
+    })
 }
 
-fn check_replication(brokers: &Brokers, found: &mut Found) {
-    found.range("spec.brokers.replicasPerGroup", brokers.replicas_per_group, 1, 5);
-    if (2..=5).contains(&brokers.replicas_per_group) {
+fn check_mode(brokers: &Brokers, found: &mut Found) {
+    let path = "spec.brokers.replication.mode";
+    match brokers.replication.mode {
+        ReplicationMode::Async => {}
+        ReplicationMode::Sync => {
+            let replicas = brokers.replicas_per_group;
+            if replicas == 1 {
+                let text = "needs a slave that stores messages too, and spec.brokers.replicasPerGroup is 1; set \
+                            that to 2 or more, or the mode to Async";
+                found.refuse(path, "Sync", text);
+            }
+        }
+        ReplicationMode::Controller => found.refuse(
+            path,
+            "Controller",
+            "not supported yet: there are no controllers yet; set it to Async or Sync",
+        ),
+    }
+}
+
+fn check_required_acks(brokers: &Brokers, found: &mut Found) {
+    let path = "spec.brokers.replication.requiredAcks";
+    let Some(acks) = brokers.replication.required_acks else { return };
+    let (mode, replicas) = (brokers.replication.mode, brokers.replicas_per_group);
+    let text = if mode != ReplicationMode::Sync {
+        format!(
+            "only with spec.brokers.replication.mode Sync, which is {mode:?}; remove it, or set the mode to Sync"
+        )
+    } else if !(2..=5).contains(&acks) {
+        "must be between 2 and 5".to_owned()
+    } else if (2..acks).contains(&replicas) {
+        format!(
+            "must be at most spec.brokers.replicasPerGroup, which is {replicas}: no message could be acknowledged"
+        )
+    } else {
+        return;
+    };
+    found.refuse(path, acks, text);
+}
+
+fn check_flush_interval(flush: &Flush, found: &mut Found) -> Option<Duration> {
+    let path = "spec.brokers.flush.interval";
+    let interval = found.duration(path, &flush.interval)?;
+    if interval.is_zero() || interval > LONGEST_FLUSH_INTERVAL {
         found.refuse(
-            "spec.brokers.replicasPerGroup",
-            brokers.replicas_per_group,
-            "not supported yet: brokers cannot have slaves yet; set it to 1",
+            path,
+            flush.interval.as_str(),
+            "must be between 1ms and 60s; to wait for the disk with every message, set spec.brokers.flush.mode to Sync",
         );
     }
-    let mode = brokers.replication.mode;
-    let why = match mode {
-        ReplicationMode::Async => return,
-        ReplicationMode::Sync => "brokers cannot have slaves yet",
-        ReplicationMode::Controller => "there are no controllers yet",
-    };
-    found.refuse(
-        "spec.brokers.replication.mode",
-        format!("{mode:?}"),
-        format!("not supported yet: {why}; set it to Async"),
-    );
+    Some(interval)
+}
+
+fn check_max_slave_lag(replication: &Replication, found: &mut Found) -> Option<Duration> {
+    let path = "spec.brokers.replication.maxSlaveLag";
+    let lag = found.duration(path, &replication.max_slave_lag)?;
+    if !(SHORTEST_SLAVE_LAG..=LONGEST_SLAVE_LAG).contains(&lag) {
+        found.refuse(path, replication.max_slave_lag.as_str(), "must be between 1s and 1h");
+    }
+    Some(lag)
+}
+
+fn check_catch_up(replication: &Replication, found: &mut Found) -> Option<ByteSize> {
+    let path = "spec.brokers.replication.catchUpBytesPerSecond";
+    let text = replication.catch_up_bytes_per_second.as_deref()?;
+    match parse_quantity(text) {
+        None => found.refuse(path, text, QUANTITY_FORM),
+        Some(rate) if rate < SLOWEST_CATCH_UP => {
+            found.refuse(path, text, format!("must be at least {SLOWEST_CATCH_UP}; remove it for no limit"));
+        }
+        Some(rate) => return Some(rate),
+    }
+    None
 }
 
 fn check_group_names(cluster: &str, brokers: &Brokers, found: &mut Found) {

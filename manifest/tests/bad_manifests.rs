@@ -366,16 +366,10 @@ fn bad_broker_settings_are_refused() {
         (
             brokers("group: 2"),
             &[
-                "spec.brokers.group: 2: unknown field, did you mean groups? allowed are groups, replicasPerGroup, groupNameTemplate, replication, flush, storage, autoCreateTopics, autoCreateConsumerGroups, config",
+                "spec.brokers.group: 2: unknown field, did you mean groups? allowed are groups, replicasPerGroup, groupNameTemplate, slaveRead, replication, flush, storage, autoCreateTopics, autoCreateConsumerGroups, config",
             ],
         ),
         (brokers("replicasPerGroup: 0"), &["spec.brokers.replicasPerGroup: 0: must be between 1 and 5"]),
-        (
-            brokers("replicasPerGroup: 2"),
-            &[
-                "spec.brokers.replicasPerGroup: 2: not supported yet: brokers cannot have slaves yet; set it to 1",
-            ],
-        ),
         (brokers("replicasPerGroup: 6"), &["spec.brokers.replicasPerGroup: 6: must be between 1 and 5"]),
         (
             brokers("groupNameTemplate: broker"),
@@ -396,18 +390,6 @@ fn bad_broker_settings_are_refused() {
             ],
         ),
         (
-            brokers("replication: { mode: Sync }"),
-            &[
-                r#"spec.brokers.replication.mode: "Sync": not supported yet: brokers cannot have slaves yet; set it to Async"#,
-            ],
-        ),
-        (
-            brokers("replication: { mode: Controller }"),
-            &[
-                r#"spec.brokers.replication.mode: "Controller": not supported yet: there are no controllers yet; set it to Async"#,
-            ],
-        ),
-        (
             brokers("replication: { mode: async }"),
             &[
                 r#"spec.brokers.replication.mode: "async": must be one of Async, Sync, Controller; did you mean Async?"#,
@@ -416,12 +398,6 @@ fn bad_broker_settings_are_refused() {
         (
             brokers("replication: { mode: Raft }"),
             &[r#"spec.brokers.replication.mode: "Raft": must be one of Async, Sync, Controller"#],
-        ),
-        (
-            brokers("replication: { requiredAcks: 2 }"),
-            &[
-                "spec.brokers.replication.requiredAcks: 2: not supported yet: brokers cannot have slaves yet; remove it",
-            ],
         ),
         (
             brokers("flush: { mode: Never }"),
@@ -484,7 +460,7 @@ fn bad_broker_settings_are_refused() {
         (
             brokers(r#"config: { nothing: "4096" }"#),
             &[
-                r#"spec.brokers.config.nothing: "4096": unknown key; allowed are channelExpiredTimeout, defaultTopicQueueNums, deleteWhen, flushConsumerOffsetInterval, frameTimeoutMillis, longPollingEnable, mappedFileSizeCommitLog, maxBufferedBytes, maxConnections, maxMessageSize, maxParkedPulls, maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxUnansweredBytes, maxUnansweredSends, maxUnflushedBytes, regionId, registerNameServerPeriod, serverChannelMaxIdleTimeSeconds, syncFlushTimeout, tailCacheBytes, writeTimeoutMillis"#,
+                r#"spec.brokers.config.nothing: "4096": unknown key; allowed are accessMessageInMemoryMaxRatio, channelExpiredTimeout, defaultTopicQueueNums, deleteWhen, drainTimeoutMillis, flushConsumerOffsetInterval, frameTimeoutMillis, haHousekeepingInterval, haSendHeartbeatInterval, haTransferBatchSize, longPollingEnable, mappedFileSizeCommitLog, maxBufferedBytes, maxConnections, maxHaConnections, maxMessageSize, maxParkedPulls, maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxUnansweredBytes, maxUnansweredSends, maxUnflushedBytes, offsetReplicationInterval, regionId, registerNameServerPeriod, serverChannelMaxIdleTimeSeconds, slaveTimeout, syncFlushTimeout, tailCacheBytes, writeTimeoutMillis"#,
             ],
         ),
         (
@@ -506,10 +482,6 @@ fn bad_broker_settings_are_refused() {
             ],
         ),
         (brokers("config: []"), &["spec.brokers.config: []: must be a map of text to text"]),
-        (
-            brokers("slaveRead: true"),
-            &["spec.brokers.slaveRead: true: not supported yet: brokers cannot have slaves yet; remove it"],
-        ),
         (
             brokers("scaleIn: { policy: Drain }"),
             &[
@@ -542,6 +514,143 @@ fn bad_broker_settings_are_refused() {
             brokers("terminationGracePeriod: 10s"),
             &[
                 r#"spec.brokers.terminationGracePeriod: "10s": not supported yet: it shapes Kubernetes pods, and members run as processes; remove it"#,
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_replication_settings_are_refused() {
+    check(&[
+        (
+            brokers("replicasPerGroup: 1, replication: { mode: Sync }"),
+            &[
+                r#"spec.brokers.replication.mode: "Sync": needs a slave that stores messages too, and spec.brokers.replicasPerGroup is 1; set that to 2 or more, or the mode to Async"#,
+            ],
+        ),
+        (
+            brokers("replication: { mode: Controller }"),
+            &[
+                r#"spec.brokers.replication.mode: "Controller": not supported yet: there are no controllers yet; set it to Async or Sync"#,
+            ],
+        ),
+        (
+            brokers("replication: { mode: async }"),
+            &[
+                r#"spec.brokers.replication.mode: "async": must be one of Async, Sync, Controller; did you mean Async?"#,
+            ],
+        ),
+        (
+            brokers("replication: { mode: Raft }"),
+            &[r#"spec.brokers.replication.mode: "Raft": must be one of Async, Sync, Controller"#],
+        ),
+        (
+            brokers("replication: { requiredAcks: 2 }"),
+            &[
+                "spec.brokers.replication.requiredAcks: 2: only with spec.brokers.replication.mode Sync, which is Async; remove it, or set the mode to Sync",
+            ],
+        ),
+        (
+            brokers("replicasPerGroup: 2, replication: { mode: Sync, requiredAcks: 3 }"),
+            &[
+                "spec.brokers.replication.requiredAcks: 3: must be at most spec.brokers.replicasPerGroup, which is 2: no message could be acknowledged",
+            ],
+        ),
+        (
+            brokers("replication: { mode: Sync, requiredAcks: 1 }"),
+            &["spec.brokers.replication.requiredAcks: 1: must be between 2 and 5"],
+        ),
+        (
+            brokers("replicasPerGroup: 5, replication: { mode: Sync, requiredAcks: 6 }"),
+            &["spec.brokers.replication.requiredAcks: 6: must be between 2 and 5"],
+        ),
+        (
+            brokers(r#"replication: { mode: Sync, requiredAcks: "2" }"#),
+            &[r#"spec.brokers.replication.requiredAcks: "2": must be an integer; remove the quotes"#],
+        ),
+        (
+            brokers("replication: { maxSlaveLag: 999ms }"),
+            &[r#"spec.brokers.replication.maxSlaveLag: "999ms": must be between 1s and 1h"#],
+        ),
+        (
+            brokers("replication: { maxSlaveLag: 1h1ms }"),
+            &[r#"spec.brokers.replication.maxSlaveLag: "1h1ms": must be between 1s and 1h"#],
+        ),
+        (
+            brokers("replication: { maxSlaveLag: 15 }"),
+            &[
+                "spec.brokers.replication.maxSlaveLag: 15: must be a duration of whole numbers with ms, s, m or h, such as 500ms, 90s or 1h30m",
+            ],
+        ),
+        (
+            brokers("replication: { catchUpBytesPerSecond: 0Mi }"),
+            &[
+                r#"spec.brokers.replication.catchUpBytesPerSecond: "0Mi": must be at least 64Ki; remove it for no limit"#,
+            ],
+        ),
+        (
+            brokers("replication: { catchUpBytesPerSecond: 50MB }"),
+            &[
+                r#"spec.brokers.replication.catchUpBytesPerSecond: "50MB": must be a quantity: a number of bytes with Ki, Mi, Gi, Ti, Pi, Ei, k, M, G, T, P or E, such as 10Gi"#,
+            ],
+        ),
+        (
+            brokers("replication: { minInSyncReplicas: 2 }"),
+            &[
+                "spec.brokers.replication.minInSyncReplicas: 2: not supported yet: there are no controllers yet; remove it",
+            ],
+        ),
+        (
+            brokers("replication: { allAckInSyncStateSet: false }"),
+            &[
+                "spec.brokers.replication.allAckInSyncStateSet: false: not supported yet: there are no controllers yet; remove it",
+            ],
+        ),
+        (
+            brokers("replication: { requiredAck: 2 }"),
+            &[
+                "spec.brokers.replication.requiredAck: 2: unknown field, did you mean requiredAcks? allowed are mode, requiredAcks, maxSlaveLag, catchUpBytesPerSecond",
+            ],
+        ),
+        (brokers("slaveRead: sometimes"), &[r#"spec.brokers.slaveRead: "sometimes": must be true or false"#]),
+    ]);
+}
+
+#[test]
+fn replication_keys_that_a_field_or_nobody_sets_are_refused() {
+    check(&[
+        (
+            brokers(r#"config: { haMaxTimeSlaveNotCatchup: "15000" }"#),
+            &[
+                r#"spec.brokers.config.haMaxTimeSlaveNotCatchup: "15000": cannot be set here; set spec.brokers.replication.maxSlaveLag instead"#,
+            ],
+        ),
+        (
+            brokers(r#"config: { haCatchUpBytesPerSecond: "1" }"#),
+            &[
+                r#"spec.brokers.config.haCatchUpBytesPerSecond: "1": cannot be set here; set spec.brokers.replication.catchUpBytesPerSecond instead"#,
+            ],
+        ),
+        (
+            brokers(r#"config: { slaveReadEnable: "false" }"#),
+            &[
+                r#"spec.brokers.config.slaveReadEnable: "false": cannot be set here; set spec.brokers.slaveRead instead"#,
+            ],
+        ),
+        (
+            brokers(r#"config: { haMasterAddress: "10.0.0.1:10912" }"#),
+            &[
+                r#"spec.brokers.config.haMasterAddress: "10.0.0.1:10912": cannot be set: it follows from who the member is and where it runs; remove it"#,
+            ],
+        ),
+        (
+            brokers(r#"config: { slaveTimeout: "0" }"#),
+            &[r#"spec.brokers.config.slaveTimeout: "0": must be a whole number between 1 and 60000"#],
+        ),
+        (
+            brokers(r#"config: { haTransferBatchSize: 1KiB }"#),
+            &[
+                r#"spec.brokers.config.haTransferBatchSize: "1KiB": must be an amount of bytes between 4KiB and 1MiB, written as 1048576, 1024KiB or 1MiB"#,
             ],
         ),
     ]);

@@ -33,9 +33,10 @@ spec:
   nameServers: { replicas: 1 }
   brokers:
     groups: 2
-    replicasPerGroup: 1
+    replicasPerGroup: 3
     groupNameTemplate: \"{cluster}_{group}\"
-    replication: { mode: Async }
+    slaveRead: false
+    replication: { mode: Sync, requiredAcks: 3, maxSlaveLag: 1m, catchUpBytesPerSecond: 50Mi }
     flush: { mode: Sync, interval: 1s500ms }
     storage: { type: PersistentVolumeClaim, size: 1.5Gi, fileReservedTime: 24h, diskFullPercent: 70 }
     autoCreateTopics: on
@@ -71,8 +72,12 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
             name_servers: EffectiveNameServers { replicas: 3, config: BTreeMap::new() },
             brokers: EffectiveBrokers {
                 group_names: vec!["dev-broker-0".to_owned(), "dev-broker-1".to_owned()],
-                replicas_per_group: 1,
+                replicas_per_group: 2,
+                slave_read: true,
                 replication_mode: ReplicationMode::Async,
+                required_acks: 1,
+                max_slave_lag: Duration::from_secs(15),
+                catch_up_bytes_per_second: None,
                 flush_mode: FlushMode::Async,
                 flush_interval: Duration::from_millis(500),
                 storage_type: StorageType::PersistentVolumeClaim,
@@ -100,8 +105,12 @@ fn every_field_that_works_reaches_the_effective_manifest() {
             name_servers: EffectiveNameServers { replicas: 1, config: BTreeMap::new() },
             brokers: EffectiveBrokers {
                 group_names: vec!["orders_0".to_owned(), "orders_1".to_owned()],
-                replicas_per_group: 1,
-                replication_mode: ReplicationMode::Async,
+                replicas_per_group: 3,
+                slave_read: false,
+                replication_mode: ReplicationMode::Sync,
+                required_acks: 3,
+                max_slave_lag: Duration::from_secs(60),
+                catch_up_bytes_per_second: Some(ByteSize(50 << 20)),
                 flush_mode: FlushMode::Sync,
                 flush_interval: Duration::from_millis(1_500),
                 storage_type: StorageType::PersistentVolumeClaim,
@@ -120,28 +129,32 @@ fn every_field_that_works_reaches_the_effective_manifest() {
 #[test]
 fn members_are_name_servers_first_then_brokers_group_by_group() {
     let members = members(&effective(EVERYTHING));
-    let identities: Vec<(&str, Role, u32, u32)> = members
+    let identities: Vec<(&str, &str, u32, u32)> = members
         .iter()
-        .map(|member| (member.name.as_str(), member.role, member.group, member.ordinal))
+        .map(|member| (member.name.as_str(), member.duty(), member.group, member.ordinal))
         .collect();
     assert_eq!(
         identities,
         [
-            ("orders-namesrv-0", Role::NameServer, 0, 0),
-            ("orders-broker-0-0", Role::Broker, 0, 0),
-            ("orders-broker-1-0", Role::Broker, 1, 0),
+            ("orders-namesrv-0", "name server", 0, 0),
+            ("orders-broker-0-0", "master", 0, 0),
+            ("orders-broker-0-1", "slave", 0, 1),
+            ("orders-broker-0-2", "slave", 0, 2),
+            ("orders-broker-1-0", "master", 1, 0),
+            ("orders-broker-1-1", "slave", 1, 1),
+            ("orders-broker-1-2", "slave", 1, 2),
         ]
     );
     assert_eq!(members[0].config, map(&[]));
     assert_eq!(
-        members[2].config,
+        members[4].config,
         map(&[
             ("autoCreateSubscriptionGroup", "false"),
             ("autoCreateTopicEnable", "true"),
             ("brokerClusterName", "DefaultCluster"),
             ("brokerId", "0"),
             ("brokerName", "orders_1"),
-            ("brokerRole", "ASYNC_MASTER"),
+            ("brokerRole", "SYNC_MASTER"),
             ("deleteWhen", "04;16"),
             ("diskMaxUsedSpaceRatio", "60"),
             ("diskSpaceCleanForciblyRatio", "70"),
@@ -149,9 +162,56 @@ fn members_are_name_servers_first_then_brokers_group_by_group() {
             ("fileReservedTime", "24"),
             ("flushDiskType", "SYNC_FLUSH"),
             ("flushIntervalCommitLog", "1500"),
+            ("haCatchUpBytesPerSecond", "52428800"),
+            ("haMaxTimeSlaveNotCatchup", "60000"),
+            ("inSyncReplicas", "3"),
             ("maxMessageSize", "4096"),
+            ("slaveReadEnable", "false"),
         ])
     );
+}
+
+#[test]
+fn the_first_member_of_a_group_is_its_master_and_all_others_follow_it() {
+    let roles = |text: &str| -> Vec<[String; 3]> {
+        let brokers = members(&effective(text)).into_iter().filter(|member| member.role == Role::Broker);
+        brokers
+            .map(|member| ["brokerId", "brokerRole", "inSyncReplicas"].map(|key| member.config[key].clone()))
+            .collect()
+    };
+    let row = |id: &str, role: &str, acks: &str| [id, role, acks].map(str::to_owned);
+    let text = SMALLEST.replace("brokers: {", "brokers: { groups: 1, replication: { mode: Sync },");
+    assert_eq!(roles(&text), [row("0", "SYNC_MASTER", "2"), row("1", "SLAVE", "2")]);
+    let text = SMALLEST.replace("brokers: {", "brokers: { groups: 1,");
+    assert_eq!(roles(&text), [row("0", "ASYNC_MASTER", "1"), row("1", "SLAVE", "1")]);
+}
+
+#[test]
+fn the_ends_of_the_ranges_of_replication_are_allowed() {
+    for (replicas, replication) in [
+        (1, "mode: Async"),
+        (2, "mode: Sync"),
+        (2, "mode: Sync, requiredAcks: 2"),
+        (5, "mode: Sync, requiredAcks: 5"),
+        (5, "mode: Async, maxSlaveLag: 1s"),
+        (5, "mode: Async, maxSlaveLag: 1h"),
+        (2, "catchUpBytesPerSecond: 64Ki"),
+        (2, "catchUpBytesPerSecond: \"65536\""),
+        (2, "catchUpBytesPerSecond: 1.5Ti"),
+    ] {
+        let fields = format!("brokers: {{ replicasPerGroup: {replicas}, replication: {{ {replication} }},");
+        let text = SMALLEST.replace("brokers: {", &fields);
+        assert_eq!(load(&text).map(drop), Ok(()), "{replication}");
+    }
+}
+
+#[test]
+fn the_keys_of_replication_that_no_field_sets_are_allowed() {
+    let config = "config: { accessMessageInMemoryMaxRatio: \"40\", drainTimeoutMillis: \"0\", \
+                  haHousekeepingInterval: \"20000\", haSendHeartbeatInterval: \"5000\", haTransferBatchSize: 256KiB, \
+                  maxHaConnections: \"16\", offsetReplicationInterval: \"1000\", slaveTimeout: \"3000\" }";
+    let text = SMALLEST.replace("brokers: {", &format!("brokers: {{ {config},"));
+    assert_eq!(load(&text).map(drop), Ok(()));
 }
 
 #[test]
@@ -192,8 +252,8 @@ fn the_defaults_written_out_mean_the_same() {
 fn the_effective_manifest_shows_amounts_as_a_manifest_would() {
     let shown = serde_json::to_value(effective(EVERYTHING)).unwrap();
     let brokers = &shown["brokers"];
-    let amounts = [&brokers["flushInterval"], &brokers["storageSize"], &brokers["fileReservedTime"]];
-    assert_eq!(amounts, ["1s500ms", "1536Mi", "24h"]);
+    let names = ["flushInterval", "storageSize", "fileReservedTime", "maxSlaveLag", "catchUpBytesPerSecond"];
+    assert_eq!(names.map(|name| &brokers[name]), ["1s500ms", "1536Mi", "24h", "1m", "50Mi"]);
 }
 
 /// `deploy/` is part of the product: each file in it must run.
@@ -202,6 +262,8 @@ fn the_example_manifests_are_good() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
     let expected = [
         ("1m-sync-flush.yaml", 1, FlushMode::Sync),
+        ("2m-2s-async.yaml", 4, FlushMode::Async),
+        ("2m-2s-sync.yaml", 4, FlushMode::Async),
         ("2m-async-flush.yaml", 2, FlushMode::Async),
         ("2m-sync-flush.yaml", 2, FlushMode::Sync),
         ("quickstart.yaml", 1, FlushMode::Async),
@@ -213,10 +275,10 @@ fn the_example_manifests_are_good() {
         .collect();
     found.sort();
     assert_eq!(found, expected.map(|(name, ..)| name));
-    for (name, masters, flush_mode) in expected {
+    for (name, brokers, flush_mode) in expected {
         let effective = effective(&std::fs::read_to_string(format!("{folder}/{name}")).unwrap());
-        let brokers = members(&effective).iter().filter(|member| member.role == Role::Broker).count();
-        assert_eq!((brokers, effective.brokers.flush_mode), (masters, flush_mode), "{name}");
+        let found = members(&effective).iter().filter(|member| member.role == Role::Broker).count();
+        assert_eq!((found, effective.brokers.flush_mode), (brokers, flush_mode), "{name}");
         assert_eq!(effective.version, env!("CARGO_PKG_VERSION"), "{name}");
     }
 }
