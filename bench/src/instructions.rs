@@ -9,7 +9,7 @@ use protocol::header::Serialization;
 use serde::Serialize;
 
 use crate::load::{self, Goal, Messages, Sender, Shape, Writes};
-use crate::mock::Flush;
+use crate::mock::Ack;
 use crate::scenarios::{QUEUES, TOPIC};
 use crate::servers::{Place, Server};
 
@@ -50,7 +50,7 @@ fn count(place: &Place, sends: u64) -> Result<u64> {
     let mut command = Command::new("valgrind");
     let profile = format!("--callgrind-out-file={}", place.data.join(PROFILE).display());
     command.args(["--tool=callgrind", &profile]).arg(&place.program);
-    let server = Server::start_gantry(Flush::Async, place, command)?;
+    let server = Server::start_gantry(Ack::Written, place, command)?;
     let messages =
         Messages { topic: TOPIC.to_owned(), queues: QUEUES, body: 1024, header: Serialization::Binary };
     let shape = Shape { connections: 1, window: WINDOW, writes: Writes::Coalesced };

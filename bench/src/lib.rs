@@ -41,8 +41,10 @@ use servers::Place;
 /// # Errors
 /// A server that could not be started or measured, or a missed bar with `--check`.
 pub fn run(options: &Options) -> Result<()> {
-    if let Some(Hidden::Mock { port, data, flush }) = &options.hidden {
-        return mock::run(*port, data, (*flush).into());
+    match &options.hidden {
+        Some(Hidden::Mock { data, ack }) => return mock::run(data, *ack),
+        Some(Hidden::MockReplica { data, leader }) => return mock::run_replica(data, *leader),
+        None => {}
     }
     let place = Place::new(&options.data)?;
     let names = options.names();

@@ -1,12 +1,13 @@
 //! The command line of `gantry bench`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use protocol::header::Serialization;
 
-use crate::mock;
+use crate::mock::Ack;
 
 /// Measure a broker beside a mock that does only the unavoidable.
 ///
@@ -64,6 +65,8 @@ pub enum Name {
     B,
     /// Sends, sync flush: 1 to 1024 in flight
     C,
+    /// Sends, async flush, one sync replica: 1 to 256 in flight
+    D,
     /// Pulls of 32 messages: 1 and 4 in flight
     E,
     /// User instructions per send, counted by callgrind
@@ -90,25 +93,24 @@ pub enum HeaderEncoding {
     Json,
 }
 
-/// When the mock answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FlushChoice {
-    Async,
-    Sync,
-}
-
 /// Commands that `gantry bench` gives itself.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Hidden {
     /// Runs the mock broker until standard input ends.
     #[command(hide = true)]
     Mock {
-        #[arg(long, default_value_t = 0)]
-        port: u16,
         #[arg(long)]
         data: PathBuf,
-        #[arg(long, value_enum, default_value_t = FlushChoice::Async)]
-        flush: FlushChoice,
+        #[arg(long, value_enum)]
+        ack: Ack,
+    },
+    /// Runs the mock's replica until standard input ends.
+    #[command(hide = true)]
+    MockReplica {
+        #[arg(long)]
+        data: PathBuf,
+        #[arg(long)]
+        leader: SocketAddr,
     },
 }
 
@@ -143,15 +145,6 @@ impl From<HeaderEncoding> for Serialization {
         match encoding {
             HeaderEncoding::Binary => Serialization::Binary,
             HeaderEncoding::Json => Serialization::Json,
-        }
-    }
-}
-
-impl From<FlushChoice> for mock::Flush {
-    fn from(choice: FlushChoice) -> Self {
-        match choice {
-            FlushChoice::Async => mock::Flush::Async,
-            FlushChoice::Sync => mock::Flush::Sync,
         }
     }
 }

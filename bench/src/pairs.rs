@@ -35,6 +35,8 @@ pub struct Run {
     pub max_us: f64,
     /// The server's CPU time per message.
     pub cpu_us: f64,
+    /// Its replica's, if it has one.
+    pub replica_cpu_us: Option<f64>,
     /// The server's context switches per message.
     pub switches: f64,
     /// The server's resident memory at the end and at its peak.
@@ -47,7 +49,7 @@ pub struct Run {
     pub errors: u64,
     /// The first refusal.
     pub first_error: Option<String>,
-    /// Share of all CPUs that went to others than server and load.
+    /// Share of all CPUs that went to others than servers and load.
     pub foreign_cpu: f64,
 }
 
@@ -88,11 +90,12 @@ pub fn measure(scenario: &Scenario, place: &Place, options: &Options) -> Result<
 }
 
 fn run(side: Side, scenario: &Scenario, place: &Place, options: &Options) -> Result<Run> {
-    let server = Server::start(side, scenario.flush, place)?;
+    let server = Server::start(side, scenario.ack, place)?;
     let goal = Goal::Time { warm_up: options.warm_up(), measured: options.measured() };
+    let pids = server.pids();
     let mut readings = Vec::new();
     let mut read = || {
-        readings.push(Reading::take(server.pid)?);
+        readings.push(Reading::take(&pids)?);
         Ok(())
     };
     let outcome = match scenario.kind {
@@ -106,11 +109,11 @@ fn run(side: Side, scenario: &Scenario, place: &Place, options: &Options) -> Res
             load::run(server.address, scenario.shape, goal, puller, &mut read)?
         }
     };
-    let [begin, end] = readings.as_slice() else { bail!("the load did not say when it began and ended") };
+    let [begin, end] = &readings[..] else { bail!("the load did not say when it began and ended") };
     if outcome.messages == 0 {
         bail!("no message got through, first refusal: {}", outcome.first_error.unwrap_or_default());
     }
-    let result = Run::new(side, &outcome, &(*end - *begin), procfs::resident(server.pid)?);
+    let result = Run::new(side, &outcome, &(end - begin), procfs::resident(pids[0])?);
     server.stop()?;
     Ok(result)
 }
@@ -131,48 +134,53 @@ fn fill(server: &Server, scenario: &Scenario) -> Result<()> {
 }
 
 /// Everything that is counted up by the system, at one moment.
-#[derive(Clone, Copy)]
 struct Reading {
     at: Instant,
-    server: Usage,
+    members: Vec<Usage>,
     load: Usage,
     machine_cpu_seconds: f64,
 }
 
 struct Used {
     elapsed: Duration,
-    server: Usage,
+    // The server's, then its replica's.
+    members: Vec<Usage>,
     foreign_cpu: f64,
 }
 
 impl Reading {
-    fn take(server: u32) -> Result<Self> {
+    fn take(members: &[u32]) -> Result<Self> {
         Ok(Self {
             at: Instant::now(),
-            server: procfs::usage(server)?,
+            members: members.iter().map(|pid| procfs::usage(*pid)).collect::<Result<_>>()?,
             load: procfs::usage(std::process::id())?,
             machine_cpu_seconds: procfs::machine_cpu_seconds()?,
         })
     }
 }
 
-impl std::ops::Sub for Reading {
+impl std::ops::Sub for &Reading {
     type Output = Used;
 
-    fn sub(self, earlier: Reading) -> Used {
+    fn sub(self, earlier: &Reading) -> Used {
         let elapsed = self.at - earlier.at;
-        let (server, load) = (self.server - earlier.server, self.load - earlier.load);
+        let both = self.members.iter().zip(&earlier.members);
+        let members: Vec<Usage> = both.map(|(later, earlier)| *later - *earlier).collect();
+        let own =
+            members.iter().chain([&(self.load - earlier.load)]).map(|usage| usage.cpu_seconds).sum::<f64>();
         let machine = self.machine_cpu_seconds - earlier.machine_cpu_seconds;
-        let foreign = (machine - server.cpu_seconds - load.cpu_seconds).max(0.0);
+        let foreign = (machine - own).max(0.0);
         // The machine's, not this process's: it may be pinned.
         let cpus = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         let cpus = cpus.lines().skip(1).filter(|line| line.starts_with("cpu")).count().max(1);
-        Used { elapsed, server, foreign_cpu: foreign / elapsed.as_secs_f64() / cpus as f64 }
+        Used { elapsed, members, foreign_cpu: foreign / elapsed.as_secs_f64() / cpus as f64 }
     }
 }
 
 impl Run {
     fn new(side: Side, outcome: &Outcome, used: &Used, (rss, peak): (u64, u64)) -> Self {
+        let server = used.members[0];
+        let cpu_us = |usage: &Usage| usage.cpu_seconds * 1e6;
         // What the server used also covers the moments between the readings and the load's own clock.
         let messages = outcome.per_second() * used.elapsed.as_secs_f64();
         Self {
@@ -182,11 +190,12 @@ impl Run {
             p99_us: outcome.latency_us(0.99),
             p999_us: outcome.latency_us(0.999),
             max_us: outcome.latency_us(1.0),
-            cpu_us: used.server.cpu_seconds * 1e6 / messages,
-            switches: used.server.context_switches as f64 / messages,
+            cpu_us: cpu_us(&server) / messages,
+            replica_cpu_us: used.members.get(1).map(|replica| cpu_us(replica) / messages),
+            switches: server.context_switches as f64 / messages,
             rss_mib: rss as f64 / (1 << 20) as f64,
             peak_rss_mib: peak as f64 / (1 << 20) as f64,
-            disk_bytes: used.server.written_bytes as f64 / messages,
+            disk_bytes: server.written_bytes as f64 / messages,
             errors: outcome.errors,
             first_error: outcome.first_error.clone(),
             foreign_cpu: used.foreign_cpu,

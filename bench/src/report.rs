@@ -171,13 +171,15 @@ impl Report {
     }
 }
 
-const HEADINGS: &str = "            msg/s    p50us    p99us  p99.9us  cpu us/msg  switches/msg  rss MiB  \
+const HEADINGS: &str = "            msg/s    p50us    p99us  p99.9us  cpu us/msg  replica's  switches/msg  rss MiB  \
                         disk B/msg  errors  foreign";
 
 fn row(name: &str, runs: &[&Run]) -> String {
+    let replica: Vec<f64> = runs.iter().filter_map(|run| run.replica_cpu_us).collect();
+    let replica = if replica.is_empty() { "-".to_owned() } else { format!("{:.2}", median(replica)) };
     let middle = |value: fn(&Run) -> f64| median(runs.iter().map(|run| value(run)).collect());
     format!(
-        "{name:<7}{:>10.0}{:>9.1}{:>9.1}{:>9.1}{:>12.2}{:>14.3}{:>9.0}{:>12.0}{:>8}{:>8.0}%",
+        "{name:<7}{:>10.0}{:>9.1}{:>9.1}{:>9.1}{:>12.2}{replica:>11}{:>14.3}{:>9.0}{:>12.0}{:>8}{:>8.0}%",
         middle(|run| run.per_second),
         middle(|run| run.p50_us),
         middle(|run| run.p99_us),
@@ -268,6 +270,7 @@ mod tests {
             p999_us: 0.0,
             max_us: 0.0,
             cpu_us: 0.0,
+            replica_cpu_us: None,
             switches: 0.0,
             rss_mib: 0.0,
             peak_rss_mib: 0.0,

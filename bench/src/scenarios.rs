@@ -3,7 +3,7 @@
 use protocol::header::Serialization;
 
 use crate::load::{Shape, Writes};
-use crate::mock::Flush;
+use crate::mock::Ack;
 use crate::options::{Name, Options};
 
 /// Queues of the topic that is loaded.
@@ -22,8 +22,8 @@ pub struct Scenario {
     pub kind: Kind,
     /// Connections and windows.
     pub shape: Shape,
-    /// When a send is answered.
-    pub flush: Flush,
+    /// What is true of a record when its send is answered.
+    pub ack: Ack,
     /// Bytes of each body.
     pub body: usize,
     /// How the load writes its headers.
@@ -56,17 +56,21 @@ struct Row {
     kind: Kind,
     connections: usize,
     window: usize,
-    flush: Flush,
+    ack: Ack,
     bar: Option<Bar>,
 }
 
 const fn row(name: Name, id: &'static str, window: usize, bar: Option<Bar>) -> Row {
     let kind = if matches!(name, Name::E) { Kind::Pull } else { Kind::Send };
-    let flush = if matches!(name, Name::C) { Flush::Sync } else { Flush::Async };
-    Row { name, id, kind, connections: 1, window, flush, bar }
+    let ack = match name {
+        Name::C => Ack::Flushed,
+        Name::D => Ack::Replicated,
+        _ => Ack::Written,
+    };
+    Row { name, id, kind, connections: 1, window, ack, bar }
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 15] = [
     row(Name::A, "a", 1, Some(Bar::Latency(1.3))),
     row(Name::B, "b-64", 64, Some(Bar::Throughput(0.6))),
     row(Name::B, "b-256", 256, None),
@@ -76,6 +80,10 @@ const ROWS: [Row; 11] = [
     row(Name::C, "c-64", 64, Some(Bar::Throughput(0.8))),
     row(Name::C, "c-256", 256, None),
     row(Name::C, "c-1024", 1024, None),
+    row(Name::D, "d-1", 1, Some(Bar::Latency(1.3))),
+    row(Name::D, "d-16", 16, None),
+    row(Name::D, "d-64", 64, Some(Bar::Throughput(0.7))),
+    row(Name::D, "d-256", 256, None),
     row(Name::E, "e-1", 1, Some(Bar::Throughput(0.6))),
     row(Name::E, "e-4", 4, Some(Bar::Throughput(0.6))),
 ];
@@ -89,7 +97,7 @@ impl Scenario {
             id: row.id,
             kind: row.kind,
             shape: Shape { connections: row.connections, window: row.window, writes },
-            flush: row.flush,
+            ack: row.ack,
             body: options.body as usize,
             header: options.header.into(),
             bar: row.bar.filter(|_| options.has_standard_load()),
@@ -103,9 +111,10 @@ impl Scenario {
             Kind::Send => "send",
             Kind::Pull => "pull 32",
         };
-        let flush = match self.flush {
-            Flush::Async => "async",
-            Flush::Sync => "sync",
+        let (flush, replication) = match self.ack {
+            Ack::Written => ("async", "none"),
+            Ack::Flushed => ("sync", "none"),
+            Ack::Replicated => ("async", "sync"),
         };
         let header = match self.header {
             Serialization::Binary => "binary",
@@ -116,7 +125,8 @@ impl Scenario {
             Writes::PerFrame => "per-frame",
         };
         format!(
-            "{}: {what} body={} inflight={} conns={} flush={flush} repl=none header={header} writes={writes}",
+            "{}: {what} body={} inflight={} conns={} flush={flush} repl={replication} header={header} \
+             writes={writes}",
             self.id, self.body, self.shape.window, self.shape.connections
         )
     }

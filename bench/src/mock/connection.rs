@@ -11,14 +11,15 @@ use protocol::frame::{self, CommandHead, Decoded, FrameView};
 use protocol::header::{FLAG_RESPONSE, Serialization};
 use protocol::requests::{DecodeExt, NoFields, PullMessage, PullMessageReply, SendMessageReply};
 
+use super::Ring;
+use super::held::Hold;
 use super::request::{self, Send};
 use super::ring::{HOST, Placed};
-use super::{Flusher, Ring};
 
 const READ_SIZE: usize = 256 * 1024;
 
 /// Serves a connection until the client closes it.
-pub fn serve(stream: TcpStream, ring: &Ring, flusher: Option<&Flusher>) -> Result<()> {
+pub fn serve(stream: TcpStream, ring: &Ring, hold: Option<&dyn Hold>) -> Result<()> {
     stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
     let mut input = vec![0; READ_SIZE];
@@ -36,8 +37,8 @@ pub fn serve(stream: TcpStream, ring: &Ring, flusher: Option<&Flusher>) -> Resul
         let used = answer_all(&input[..filled], ring, &mut out)?;
         input.copy_within(used..filled, 0);
         filled -= used;
-        match flusher {
-            Some(flusher) if !out.is_empty() => flusher.hold(&stream, std::mem::take(&mut out)),
+        match hold {
+            Some(hold) if !out.is_empty() => hold.hold(&stream, std::mem::take(&mut out)),
             _ => {
                 (&*stream).write_all(&out).context("write answers")?;
                 out.clear();

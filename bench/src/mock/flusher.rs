@@ -1,6 +1,5 @@
 //! Group commit of the mock: a thread that syncs whenever answers wait, and then sends all of them.
 
-use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -8,16 +7,12 @@ use anyhow::Result;
 use parking_lot::{Condvar, Mutex};
 
 use super::Ring;
+use super::held::{Held, Hold, send};
 
 /// Holds answers until their records are on the device.
 pub struct Flusher {
     held: Mutex<Vec<Held>>,
     arrived: Condvar,
-}
-
-struct Held {
-    stream: Arc<TcpStream>,
-    answers: Vec<u8>,
 }
 
 impl Flusher {
@@ -37,12 +32,6 @@ impl Flusher {
         flusher
     }
 
-    /// Hands over answers to records that are written; they leave after the next sync.
-    pub fn hold(&self, stream: &Arc<TcpStream>, answers: Vec<u8>) {
-        self.held.lock().push(Held { stream: stream.clone(), answers });
-        self.arrived.notify_one();
-    }
-
     fn flush_once(&self, ring: &Ring) -> Result<()> {
         let mut held = self.held.lock();
         while held.is_empty() {
@@ -56,17 +45,9 @@ impl Flusher {
     }
 }
 
-// One write per connection, whatever the number of its reads in this group.
-fn send(group: Vec<Held>) {
-    let mut merged: Vec<Held> = Vec::new();
-    for part in group {
-        match merged.iter_mut().find(|held| Arc::ptr_eq(&held.stream, &part.stream)) {
-            Some(held) => held.answers.extend_from_slice(&part.answers),
-            None => merged.push(part),
-        }
-    }
-    for held in merged {
-        // A client that left needs no answer.
-        let _ = (&*held.stream).write_all(&held.answers);
+impl Hold for Flusher {
+    fn hold(&self, stream: &Arc<TcpStream>, answers: Vec<u8>) {
+        self.held.lock().push(Held { stream: stream.clone(), answers });
+        self.arrived.notify_one();
     }
 }

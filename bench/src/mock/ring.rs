@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use parking_lot::Mutex;
 
 use super::request::Send;
@@ -114,6 +114,31 @@ impl Ring {
         out.resize(start + (count * size) as usize, 0);
         self.file.read_exact_at(&mut out[start..], first * size).context("read from the ring")?;
         Ok(count)
+    }
+
+    /// Returns where the log ends, were it no ring.
+    pub fn end(&self) -> u64 {
+        self.tail.lock().position
+    }
+
+    /// Appends the log from `at` on to `out`: at most `max` bytes, none if `at` is the end, and never past
+    /// the end of a lap. Returns how many.
+    pub fn read_log(&self, at: u64, max: usize, out: &mut Vec<u8>) -> Result<usize> {
+        let lap_end = (at / self.size + 1) * self.size;
+        let count = self.end().min(lap_end).min(at + max as u64).saturating_sub(at) as usize;
+        let start = out.len();
+        out.resize(start + count, 0);
+        self.file.read_exact_at(&mut out[start..], at % self.size).context("read from the ring")?;
+        Ok(count)
+    }
+
+    /// Appends bytes that another ring's [`Ring::read_log`] gave, at the same position as there.
+    pub fn append_log(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut tail = self.tail.lock();
+        ensure!(tail.position == at, "append to the ring at {at}, which ends at {}", tail.position);
+        self.file.write_all_at(bytes, at % self.size).context("write to the ring")?;
+        tail.position += bytes.len() as u64;
+        Ok(())
     }
 
     /// Waits until everything written so far is on the device.

@@ -1,81 +1,133 @@
-//! Gantry's side: a name server and a broker, with the settings that are measured.
+//! Gantry's side: a name server, a master and where asked for a slave, with the settings that are
+//! measured.
 
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::ask::create_topic;
-use super::ports::FreePorts;
-use super::process::Process;
-use super::{Directory, Place, Server};
-use crate::mock::Flush;
+use super::ports::{BrokerPorts, FreePorts};
+use super::{Directory, Place, Process, Server};
+use crate::mock::Ack;
 
-/// Starts the broker, its command line behind what `command` holds already.
-pub fn start(flush: Flush, place: &Place, command: Command) -> Result<Server> {
-    let directory = Directory(place.fresh_directory("gantry")?);
-    let ports = FreePorts::find()?;
-    let name_server = start_name_server(place, &directory.0, &ports)?;
-    let broker = start_broker(place, &directory.0, &ports, flush, command)?;
-    let address = (Ipv4Addr::LOCALHOST, ports.broker).into();
-    let server = Server { address, pid: broker.pid(), processes: vec![broker, name_server], directory };
+/// Starts the servers, the master's command line behind what `command` holds already.
+pub fn start(ack: Ack, place: &Place, command: Command) -> Result<Server> {
+    let group = Group::start(place)?;
+    let mut members = vec![group.start_master(ack, command)?];
+    if ack == Ack::Replicated {
+        members.push(group.start_slave()?);
+    }
+    let address = group.master_address();
     create_topic(address)?;
-    Ok(server)
+    Ok(Server { address, members, name_server: Some(group.name_server), directory: group.directory })
 }
 
-fn start_name_server(place: &Place, directory: &Path, ports: &FreePorts) -> Result<Process> {
-    let settings = [
-        ("bindAddress", "127.0.0.1".to_owned()),
-        ("listenPort", ports.name_server.to_string()),
-        ("healthPort", (ports.name_server + 1).to_string()),
-        ("kvConfigPath", directory.join("kvConfig.json").display().to_string()),
-        ("logLevel", "warn".to_owned()),
-    ];
-    let mut process = start_member(place, directory, "namesrv", &settings, Command::new(&place.program))?;
-    process.wait_until_ready(ports.name_server + 1, &directory.join("namesrv.log"))?;
-    Ok(process)
+/// A name server, and the files and ports of a broker group whose members start when they are asked to.
+pub struct Group<'a> {
+    place: &'a Place,
+    ports: FreePorts,
+    name_server: Process,
+    directory: Directory,
 }
 
-fn start_broker(
-    place: &Place,
-    directory: &Path,
-    ports: &FreePorts,
-    flush: Flush,
-    command: Command,
-) -> Result<Process> {
-    let flush = if flush == Flush::Sync { "SYNC_FLUSH" } else { "ASYNC_FLUSH" };
-    let settings = [
-        ("bindAddress", "127.0.0.1".to_owned()),
-        ("brokerClusterName", "bench".to_owned()),
-        ("brokerName", "bench".to_owned()),
-        ("brokerIP1", "127.0.0.1".to_owned()),
-        ("listenPort", ports.broker.to_string()),
-        ("healthPort", (ports.broker + 3).to_string()),
-        ("namesrvAddr", format!("127.0.0.1:{}", ports.name_server)),
-        ("storePathRootDir", directory.join("store").display().to_string()),
-        ("flushDiskType", flush.to_owned()),
-        ("autoCreateSubscriptionGroup", "true".to_owned()),
-        ("diskMaxUsedSpaceRatio", "95".to_owned()),
-        ("logLevel", "warn".to_owned()),
-    ];
-    let mut process = start_member(place, directory, "broker", &settings, command)?;
-    process.wait_until_ready(ports.broker + 3, &directory.join("broker.log"))?;
-    Ok(process)
+type Settings = Vec<(&'static str, String)>;
+
+impl<'a> Group<'a> {
+    /// Starts the name server.
+    pub fn start(place: &'a Place) -> Result<Self> {
+        let directory = Directory(place.fresh_directory("gantry")?);
+        let ports = FreePorts::find()?;
+        let settings = vec![
+            ("listenPort", ports.name_server.to_string()),
+            ("healthPort", (ports.name_server + 1).to_string()),
+            ("kvConfigPath", directory.0.join("kvConfig.json").display().to_string()),
+        ];
+        let name_server = Member { name: "namesrv", role: "namesrv", health_port: ports.name_server + 1 };
+        let name_server = name_server.start(place, &directory, settings, Command::new(&place.program))?;
+        Ok(Self { place, ports, name_server, directory })
+    }
+
+    /// Starts the master and waits until it is ready.
+    pub fn start_master(&self, ack: Ack, command: Command) -> Result<Process> {
+        let mut settings = self.broker("store", self.ports.master);
+        let flush = if ack == Ack::Flushed { "SYNC_FLUSH" } else { "ASYNC_FLUSH" };
+        settings.push(("flushDiskType", flush.to_owned()));
+        if ack == Ack::Replicated {
+            settings.push(("brokerRole", "SYNC_MASTER".to_owned()));
+            settings.push(("inSyncReplicas", "2".to_owned()));
+        }
+        self.start_broker("broker", self.ports.master, settings, command)
+    }
+
+    /// Starts the slave and waits until it is ready: until it has nearly all that the master has.
+    pub fn start_slave(&self) -> Result<Process> {
+        let mut settings = self.broker("slave-store", self.ports.slave);
+        let master = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.master.replicas()));
+        settings.push(("flushDiskType", "ASYNC_FLUSH".to_owned()));
+        settings.push(("brokerRole", "SLAVE".to_owned()));
+        settings.push(("brokerId", "1".to_owned()));
+        settings.push(("haMasterAddress", master.to_string()));
+        self.start_broker("slave", self.ports.slave, settings, Command::new(&self.place.program))
+    }
+
+    /// Returns where the master serves clients.
+    pub fn master_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.master.clients()).into()
+    }
+
+    fn broker(&self, store: &str, ports: BrokerPorts) -> Settings {
+        vec![
+            ("brokerClusterName", "bench".to_owned()),
+            ("brokerName", "bench".to_owned()),
+            ("brokerIP1", "127.0.0.1".to_owned()),
+            ("listenPort", ports.clients().to_string()),
+            ("healthPort", ports.health().to_string()),
+            ("namesrvAddr", format!("127.0.0.1:{}", self.ports.name_server)),
+            ("storePathRootDir", self.directory.0.join(store).display().to_string()),
+            ("autoCreateSubscriptionGroup", "true".to_owned()),
+            ("diskMaxUsedSpaceRatio", "95".to_owned()),
+        ]
+    }
+
+    fn start_broker(
+        &self,
+        name: &'static str,
+        ports: BrokerPorts,
+        settings: Settings,
+        command: Command,
+    ) -> Result<Process> {
+        let member = Member { name, role: "broker", health_port: ports.health() };
+        member.start(self.place, &self.directory, settings, command)
+    }
 }
 
-fn start_member(
-    place: &Place,
-    directory: &Path,
-    role: &str,
-    settings: &[(&str, String)],
-    mut command: Command,
-) -> Result<Process> {
-    let config = directory.join(format!("{role}.properties"));
-    let text: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
-    let log = File::create(directory.join(format!("{role}.log")))?;
-    command.args(["member", role, "--config"]).arg(&config).stdout(log.try_clone()?).stderr(log);
-    place.spawn(command)
+struct Member {
+    name: &'static str,
+    role: &'static str,
+    health_port: u16,
+}
+
+impl Member {
+    fn start(
+        self,
+        place: &Place,
+        directory: &Directory,
+        mut settings: Settings,
+        mut command: Command,
+    ) -> Result<Process> {
+        let file = |ending: &str| -> PathBuf { directory.0.join(format!("{}.{ending}", self.name)) };
+        settings.push(("bindAddress", "127.0.0.1".to_owned()));
+        settings.push(("logLevel", "warn".to_owned()));
+        let text: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let config = file("properties");
+        fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
+        let log = File::create(file("log"))?;
+        command.args(["member", self.role, "--config"]).arg(&config).stdout(log.try_clone()?).stderr(log);
+        let mut process = place.spawn(command)?;
+        process.wait_until_ready(self.health_port, &file("log"))?;
+        Ok(process)
+    }
 }

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::cpu;
-use crate::mock::Flush;
+use crate::mock::Ack;
 use process::Process;
 
 /// Where servers run and what starts them.
@@ -72,34 +72,38 @@ pub enum Side {
     Mock,
 }
 
-/// A running server with an empty topic.
+/// A running server, with a replica if that is asked for, and an empty topic.
 pub struct Server {
     /// Where it serves clients.
     pub address: SocketAddr,
-    /// The process that is measured.
-    pub pid: u32,
-    // The one that is measured first; stopped in this order.
-    processes: Vec<Process>,
+    // The one that serves clients first; stopped in this order.
+    members: Vec<Process>,
+    name_server: Option<Process>,
     directory: Directory,
 }
 
 impl Server {
     /// Starts one side and creates the topic.
-    pub fn start(side: Side, flush: Flush, place: &Place) -> Result<Self> {
+    pub fn start(side: Side, ack: Ack, place: &Place) -> Result<Self> {
         match side {
-            Side::Gantry => Self::start_gantry(flush, place, Command::new(&place.program)),
-            Side::Mock => mock::start(flush, place),
+            Side::Gantry => Self::start_gantry(ack, place, Command::new(&place.program)),
+            Side::Mock => mock::start(ack, place),
         }
     }
 
     /// Starts Gantry's broker, its command line behind what `command` holds already.
-    pub fn start_gantry(flush: Flush, place: &Place, command: Command) -> Result<Self> {
-        gantry::start(flush, place, command)
+    pub fn start_gantry(ack: Ack, place: &Place, command: Command) -> Result<Self> {
+        gantry::start(ack, place, command)
+    }
+
+    /// Returns the processes that are measured: the one that serves clients, then its replica if it has one.
+    pub fn pids(&self) -> Vec<u32> {
+        self.members.iter().map(Process::pid).collect()
     }
 
     /// Stops it cleanly and removes its files; returns what the broker's log says.
     pub fn stop(mut self) -> Result<String> {
-        for process in &mut self.processes {
+        for process in self.members.iter_mut().chain(&mut self.name_server) {
             process.stop()?;
         }
         Ok(fs::read_to_string(self.directory.0.join("broker.log")).unwrap_or_default())
