@@ -167,7 +167,7 @@ fn people_read_a_line_per_member_the_address_and_how_to_send_a_first_message() {
     kill_process(pid(u64::from(process.id())), Signal::TERM).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(0));
     let address = format!("127.0.0.1:{}", 9876 + place.offset);
-    assert!(read[0].starts_with(&format!("dev-namesrv-0  ready      {address} ")), "{read:?}");
+    assert!(read[0].starts_with(&format!("dev-namesrv-0  ready      name server  {address} ")), "{read:?}");
     let data = place.data().canonicalize().unwrap();
     assert_eq!(
         read[1..],

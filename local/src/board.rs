@@ -25,6 +25,8 @@ pub(crate) struct Standing {
     /// The process, while there is one.
     pub(crate) pid: Option<u32>,
     pub(crate) ready: bool,
+    /// Whether nobody waits for it any more: a slave that has far to go.
+    pub(crate) late: bool,
     pub(crate) failed: Option<MemberFailed>,
 }
 
@@ -34,7 +36,7 @@ pub(crate) struct Board(watch::Sender<BTreeMap<String, Standing>>);
 
 impl Board {
     pub(crate) fn new<'a>(members: impl Iterator<Item = (&'a str, Role)>) -> Board {
-        let standing = |role| Standing { role, pid: None, ready: false, failed: None };
+        let standing = |role| Standing { role, pid: None, ready: false, late: false, failed: None };
         Board(watch::Sender::new(members.map(|(name, role)| (name.to_owned(), standing(role))).collect()))
     }
 
@@ -52,14 +54,16 @@ impl Board {
         self.0.borrow().get(member).and_then(|standing| standing.pid)
     }
 
-    /// Waits until all members of the role are ready at once; `None` is every member.
+    /// Waits until all members of the role are ready at once, or late; `None` is every member.
     pub(crate) async fn all_ready(&self, role: Option<Role>) {
         let concerns = |standing: &Standing| role.is_none_or(|role| standing.role == role);
         // The sender lives as long as `self`, so the wait ends only with the condition.
         let _ = self
             .0
             .subscribe()
-            .wait_for(|members| members.values().all(|standing| standing.ready || !concerns(standing)))
+            .wait_for(|members| {
+                members.values().all(|standing| standing.ready || standing.late || !concerns(standing))
+            })
             .await;
     }
 
@@ -99,6 +103,14 @@ mod tests {
         });
         board.update("b", |standing| standing.ready = true);
         whole.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_member_that_is_late() {
+        let board = board();
+        board.update("n", |standing| standing.ready = true);
+        board.update("b", |standing| standing.late = true);
+        board.all_ready(None).await;
     }
 
     #[tokio::test]

@@ -27,13 +27,14 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Cluster {
     placements: Vec<Placement>,
     board: Board,
-    brokers: Crew,
+    masters: Crew,
+    slaves: Crew,
     name_servers: Crew,
     data: DataFolder,
     listener: Listener,
 }
 
-/// The members of one role, which stop together.
+/// Members that stop together.
 struct Crew {
     stop: watch::Sender<bool>,
     members: Vec<JoinHandle<()>>,
@@ -68,10 +69,11 @@ impl Cluster {
         let board =
             Board::new(placements.iter().map(|place| (place.member.name.as_str(), place.member.role)));
         let options = Arc::new(options);
-        let crew = |role| Crew::start(&placements, role, &options, &board, &listener);
+        let crew = |duty| Crew::start(&placements, duty, &options, &board, &listener);
         Ok(Cluster {
-            name_servers: crew(Role::NameServer),
-            brokers: crew(Role::Broker),
+            name_servers: crew("name server"),
+            masters: crew("master"),
+            slaves: crew("slave"),
             placements,
             board,
             data,
@@ -79,7 +81,8 @@ impl Cluster {
         })
     }
 
-    /// Waits until every member is ready. Safe to cancel.
+    /// Waits until every member is ready, but for slaves that still catch up when their time is over; a note
+    /// names those. Safe to cancel.
     ///
     /// # Errors
     /// A member was given up; stop the cluster.
@@ -118,10 +121,12 @@ impl Cluster {
         &self.data.path
     }
 
-    /// Stops brokers, then name servers; each gets its time and is killed after that. Then removes what
-    /// goes with the cluster: volumes that are not kept, and a temporary data folder.
+    /// Stops masters, then slaves, which so get the last messages too, then name servers; each member has its
+    /// time and is killed after that. Then removes what goes with the cluster: volumes that are not kept, and a
+    /// temporary data folder.
     pub async fn stop(self) {
-        self.brokers.stop().await;
+        self.masters.stop().await;
+        self.slaves.stop().await;
         self.name_servers.stop().await;
         for placement in &self.placements {
             if let Err(error) = files::remove_ephemeral(placement) {
@@ -137,14 +142,14 @@ impl Cluster {
 impl Crew {
     fn start(
         placements: &[Placement],
-        role: Role,
+        duty: &str,
         options: &Arc<LocalOptions>,
         board: &Board,
         listener: &Listener,
     ) -> Crew {
         let stop = watch::Sender::new(false);
         let supervisors =
-            placements.iter().filter(|place| place.member.role == role).map(|placement| Supervisor {
+            placements.iter().filter(|place| place.member.duty() == duty).map(|placement| Supervisor {
                 placement: placement.clone(),
                 options: Arc::clone(options),
                 board: board.clone(),

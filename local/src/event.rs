@@ -40,6 +40,8 @@ pub enum Event {
 pub struct Ready {
     pub member: String,
     pub role: Role,
+    /// What it is in its cluster: `name server`, `master`, `slave`.
+    pub duty: &'static str,
     /// Where clients reach it.
     pub address: SocketAddr,
     /// Where its probes and metrics are.

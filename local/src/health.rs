@@ -15,17 +15,29 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// An answer is a word or a line; more is not read.
 const LONGEST_ANSWER: u64 = 4_096;
 
-/// Returns when the member says that it is ready; never when it does not, so give it a limit. Each
-/// answer in between is put into `reason`.
-pub(crate) async fn wait_until_ready(health: SocketAddr, reason: &mut String) {
+/// Why a member is not ready.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct NotReady {
+    pub(crate) reason: String,
+    /// Whether these are the member's own words: it lives. Otherwise it gave no answer.
+    pub(crate) answered: bool,
+}
+
+/// Returns when the member says that it is ready; never when it does not, so give it a limit. `last` becomes
+/// what was heard last.
+pub(crate) async fn wait_until_ready(health: SocketAddr, last: &mut NotReady) {
     let mut pause = FIRST_PAUSE;
     loop {
-        match timeout(ANSWER_WITHIN, ask(health)).await {
+        let silent = |what: String| NotReady {
+            reason: format!("health port {}: {what}", health.port()),
+            answered: false,
+        };
+        *last = match timeout(ANSWER_WITHIN, ask(health)).await {
             Ok(Ok(None)) => return,
-            Ok(Ok(Some(not_ready))) => *reason = not_ready,
-            Ok(Err(error)) => *reason = format!("health port {}: {error}", health.port()),
-            Err(_) => *reason = format!("health port {}: no answer", health.port()),
-        }
+            Ok(Ok(Some(reason))) => NotReady { reason, answered: true },
+            Ok(Err(error)) => silent(error.to_string()),
+            Err(_) => silent("no answer".to_owned()),
+        };
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -84,8 +96,8 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let mut reason = String::new();
-        wait_until_ready(address, &mut reason).await;
-        assert_eq!(reason, "recovering");
+        let mut last = NotReady::default();
+        wait_until_ready(address, &mut last).await;
+        assert_eq!(last, NotReady { reason: "recovering".to_owned(), answered: true });
     }
 }

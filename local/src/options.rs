@@ -16,8 +16,11 @@ pub struct LocalOptions {
     /// The command each member runs as: `<gantry_bin> member <role> ...`.
     pub gantry_bin: PathBuf,
     pub restart: RestartPolicy,
-    /// How long a member may take from start to ready; recovery of a large store takes seconds.
+    /// How long a member may take from start to ready; recovery of a large store takes seconds. A slave that
+    /// still catches up after that is left alone, and the cluster counts as ready without it.
     pub ready_within: Duration,
+    /// When the user hears why a member is not ready yet.
+    pub told_after: Duration,
     /// How long a broker may take to stop before it is killed.
     pub broker_stops_within: Duration,
     /// How long a name server may take to stop before it is killed.
@@ -33,6 +36,7 @@ impl LocalOptions {
             gantry_bin,
             restart: RestartPolicy::default(),
             ready_within: Duration::from_secs(120),
+            told_after: Duration::from_secs(10),
             broker_stops_within: Duration::from_secs(30),
             name_server_stops_within: Duration::from_secs(10),
         }

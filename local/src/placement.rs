@@ -1,5 +1,7 @@
 //! A member on this machine, pure: its folder, its ports and the properties that follow from them.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use manifest::cluster::{LogFormat, StorageType};
@@ -47,9 +49,20 @@ pub fn place(effective: &Effective, data: &Path, offset: u16) -> Result<Vec<Plac
         .filter(|(member, _)| member.role == Role::NameServer)
         .map(|(_, ports)| loopback(ports.remoting).to_string())
         .collect();
-    let name_servers = name_servers.join(";");
+    let masters = members.iter().zip(&all_ports).filter(|(member, _)| member.duty() == "master");
+    let masters: BTreeMap<u32, SocketAddr> =
+        masters.filter_map(|(member, ports)| Some((member.group, loopback(ports.ha?)))).collect();
+    let others = Others { name_servers: name_servers.join(";"), masters };
     let placed = members.into_iter().zip(all_ports);
-    Ok(placed.map(|(member, ports)| place_member(effective, member, ports, data, &name_servers)).collect())
+    Ok(placed.map(|(member, ports)| place_member(effective, member, ports, data, &others)).collect())
+}
+
+/// Where a member finds the others.
+struct Others {
+    /// The name servers, joined by `;`.
+    name_servers: String,
+    /// Where each group's slaves connect to its master.
+    masters: BTreeMap<u32, SocketAddr>,
 }
 
 fn place_member(
@@ -57,7 +70,7 @@ fn place_member(
     member: Member,
     ports: Ports,
     data: &Path,
-    name_servers: &str,
+    others: &Others,
 ) -> Placement {
     let folder = data.join(&member.name);
     let mut properties = member.config.clone();
@@ -83,7 +96,13 @@ fn place_member(
                 StorageType::EmptyDir => ephemeral.insert(folder.join("ephemeral-store")).clone(),
             };
             set("brokerIP1", "127.0.0.1".to_owned());
-            set("namesrvAddr", name_servers.to_owned());
+            if let Some(port) = ports.ha {
+                set("haListenPort", port.to_string());
+            }
+            if let Some(master) = others.masters.get(&member.group).filter(|_| member.is_slave()) {
+                set("haMasterAddress", master.to_string());
+            }
+            set("namesrvAddr", others.name_servers.clone());
             set("storePathRootDir", store.display().to_string());
         }
     }
@@ -101,7 +120,7 @@ metadata: { name: two }
 spec:
   version: 0.1.0
   nameServers: { replicas: 2 }
-  brokers: { groups: 2, storage: { size: 1Gi } }
+  brokers: { groups: 2, replicasPerGroup: 1, storage: { size: 1Gi } }
 ";
 
     fn placed(text: &str) -> Vec<Placement> {
@@ -151,12 +170,38 @@ spec:
                 "fileReservedTime=72",
                 "flushDiskType=ASYNC_FLUSH",
                 "flushIntervalCommitLog=500",
+                "haCatchUpBytesPerSecond=0",
+                "haListenPort=11032",
+                "haMaxTimeSlaveNotCatchup=15000",
                 "healthPort=11034",
+                "inSyncReplicas=1",
                 "listenPort=11031",
                 "logFormat=json",
                 "logLevel=info",
                 "namesrvAddr=127.0.0.1:9976;127.0.0.1:9977",
+                "slaveReadEnable=true",
                 "storePathRootDir=/data/two-broker-1-0/store",
+            ]
+        );
+    }
+
+    #[test]
+    fn slaves_know_where_the_master_of_their_own_group_sends_its_log_from() {
+        let placements = placed(&TWO_MASTERS.replace("replicasPerGroup: 1", "replicasPerGroup: 3"));
+        let ha = |placement: &Placement| {
+            let value = |key| placement.properties.iter().find(|(name, _)| name == key);
+            ["haListenPort", "haMasterAddress"].map(|key| value(key).map(|(_, value)| value.clone()))
+        };
+        let row = |port: &str, master: Option<&str>| [Some(port.to_owned()), master.map(str::to_owned)];
+        assert_eq!(
+            placements[2..].iter().map(ha).collect::<Vec<_>>(),
+            [
+                row("11012", None),
+                row("11032", Some("127.0.0.1:11012")),
+                row("11052", Some("127.0.0.1:11012")),
+                row("11072", None),
+                row("11092", Some("127.0.0.1:11072")),
+                row("11112", Some("127.0.0.1:11072")),
             ]
         );
     }

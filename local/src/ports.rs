@@ -23,17 +23,19 @@ pub struct Ports {
     pub remoting: u16,
     /// A broker's second port for clients, two below the first, as RocketMQ has it.
     pub fast: Option<u16>,
-    /// Where a broker's replicas will connect, one above the first; reserved.
+    /// Where a broker's slaves connect, one above the first. A slave's own is kept free for the day when it
+    /// becomes a master.
     pub ha: Option<u16>,
     /// Probes and metrics.
     pub health: u16,
 }
 
 impl Ports {
-    /// Returns the ports that are listened on, with the word for each.
+    /// Returns the ports that must be free, with the word for each.
     pub fn listened(&self) -> impl Iterator<Item = (&'static str, u16)> {
         let fast = self.fast.map(|port| ("fast port", port));
-        [("port", self.remoting)].into_iter().chain(fast).chain([("health port", self.health)])
+        let ha = self.ha.map(|port| ("HA port", port));
+        [("port", self.remoting)].into_iter().chain(fast).chain(ha).chain([("health port", self.health)])
     }
 }
 

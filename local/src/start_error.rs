@@ -33,7 +33,7 @@ pub enum StartError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortInUse {
     pub member: String,
-    /// Which of the member's ports: `port`, `fast port`, `health port`.
+    /// Which of the member's ports: `port`, `fast port`, `HA port`, `health port`.
     pub what: &'static str,
     pub port: u16,
     /// Who listens on it, where the system tells us.

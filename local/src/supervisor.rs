@@ -1,5 +1,6 @@
 //! One member: start it, wait until it is ready, start it again when it dies, stop it when asked.
 
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::board::{Board, MemberFailed, Standing};
 use crate::child::{Child, last_words};
 use crate::event::{Event, Ready};
-use crate::health::wait_until_ready;
+use crate::health::{NotReady, wait_until_ready};
 use crate::options::LocalOptions;
 use crate::placement::Placement;
 use crate::ports::loopback;
@@ -116,17 +117,17 @@ impl Supervisor {
     }
 
     async fn watch(&mut self, child: &mut Child, started: Instant, ran_before: bool) -> RunEnd {
-        let mut reason = String::new();
         let health = loopback(self.placement.ports.health);
-        let ready = timeout(self.options.ready_within, wait_until_ready(health, &mut reason));
+        let mut last = NotReady::default();
+        let mut stop = self.stop.clone();
         tokio::select! {
             biased;
             end = child.wait() => return died(end, None),
-            () = stopped(&mut self.stop) => return self.stop_child(child).await,
-            ready = ready => if ready.is_err() {
+            () = stopped(&mut stop) => return self.stop_child(child).await,
+            ready = self.ready_in_time(health, &mut last) => if !ready {
                 child.kill();
                 let _ = child.wait().await;
-                let how = format!("not ready after {:?}: {reason}", self.options.ready_within);
+                let how = format!("not ready after {:?}: {}", self.options.ready_within, last.reason);
                 return RunEnd::Died(Death { how, ready_for: None, hopeless: false, knew: true });
             },
         }
@@ -134,16 +135,53 @@ impl Supervisor {
         let ready = Ready {
             member: self.name(),
             role: self.placement.member.role,
+            duty: self.placement.member.duty(),
             address: loopback(self.placement.ports.remoting),
             health,
             pid: child.pid(),
             took: ready_since - started,
         };
         self.tell(if ran_before { Event::Restarted(ready) } else { Event::Ready(ready) });
-        self.update(|standing| standing.ready = true);
+        self.update(|standing| {
+            standing.ready = true;
+            standing.late = false;
+        });
         tokio::select! {
             end = child.wait() => died(end, Some(ready_since.elapsed())),
             () = stopped(&mut self.stop) => self.stop_child(child).await,
+        }
+    }
+
+    /// Waits until the member is ready; `false`: its time is over. A slave that lives has no end of its time:
+    /// to catch up may take hours, and starting it again would not help.
+    async fn ready_in_time(&self, health: SocketAddr, last: &mut NotReady) -> bool {
+        let LocalOptions { ready_within, told_after, .. } = *self.options;
+        let first = told_after.min(ready_within);
+        if timeout(first, wait_until_ready(health, last)).await.is_ok() {
+            return true;
+        }
+        let mut left = ready_within - first;
+        if !left.is_zero() {
+            self.tell(Event::Note(format!("{} is not ready yet: {}", self.name(), last.reason)));
+        }
+        while timeout(left, wait_until_ready(health, last)).await.is_err() {
+            if !(self.placement.member.is_slave() && last.answered) {
+                return false;
+            }
+            self.go_on_without(&last.reason);
+            left = ready_within;
+        }
+        true
+    }
+
+    fn go_on_without(&self, reason: &str) {
+        let (name, after) = (self.name(), self.options.ready_within);
+        let mut known = false;
+        self.update(|standing| known = std::mem::replace(&mut standing.late, true));
+        if !known {
+            let text =
+                format!("{name} is not ready after {after:?}: {reason}; the cluster goes on without it");
+            self.tell(Event::Note(text));
         }
     }
 

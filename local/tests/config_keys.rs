@@ -64,7 +64,7 @@ fn the_broker_accepts_what_a_manifest_may_set() {
 /// Every member's own properties are settings that its server knows.
 #[test]
 fn the_servers_know_every_setting_of_their_members() {
-    let text = include_str!("../../deploy/2m-sync-flush.yaml");
+    let text = include_str!("../../deploy/2m-2s-sync.yaml");
     let effective = manifest::resolve(&manifest::load(text).unwrap());
     for placement in local::placement::place(&effective, Path::new("/data"), 0).unwrap() {
         let unknown = match placement.member.role {
@@ -78,13 +78,26 @@ fn the_servers_know_every_setting_of_their_members() {
 /// The ends of every range of the manifest are settings the broker accepts.
 #[test]
 fn the_broker_accepts_the_extremes_of_the_manifest() {
-    let text = include_str!("../../deploy/2m-async-flush.yaml");
-    for (storage, flush) in [
-        ("diskFullPercent: 50, fileReservedTime: 1h", "interval: 1ms"),
-        ("diskFullPercent: 94, fileReservedTime: 87600h", "interval: 60s"),
+    let text = include_str!("../../deploy/2m-2s-sync.yaml");
+    for (storage, flush, replicas, replication) in [
+        (
+            "diskFullPercent: 50, fileReservedTime: 1h",
+            "interval: 1ms",
+            2,
+            "requiredAcks: 2, maxSlaveLag: 1s, catchUpBytesPerSecond: 64Ki",
+        ),
+        (
+            "diskFullPercent: 94, fileReservedTime: 87600h",
+            "interval: 60s",
+            5,
+            "requiredAcks: 5, maxSlaveLag: 1h, catchUpBytesPerSecond: 7Ei",
+        ),
     ] {
-        let text =
-            text.replace("size: 100Gi", &format!("size: 100Gi, {storage}")).replace("interval: 500ms", flush);
+        let text = text
+            .replace("size: 100Gi", &format!("size: 100Gi, {storage}"))
+            .replace("flush: { mode: Async", &format!("flush: {{ mode: Async, {flush}"))
+            .replace("replicasPerGroup: 2", &format!("replicasPerGroup: {replicas}"))
+            .replace("requiredAcks: 2", replication);
         let effective = manifest::resolve(&manifest::load(&text).unwrap());
         for placement in local::placement::place(&effective, Path::new("/data"), 0).unwrap() {
             if placement.member.role == Role::Broker {

@@ -21,6 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Which settings file the stand-in member reads.
 const CONFIG: &str = "STAND_IN_CONFIG";
+/// What the stand-in member says instead of being ready.
+const NOT_READY: &str = "STAND_IN_NOT_READY";
 
 /// Not a test of its own: the process of a member. Ready as soon as it listens, until its input ends.
 #[test]
@@ -33,7 +35,11 @@ fn stand_in_member() {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 512]);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nok\n");
+            let answer = match std::env::var(NOT_READY) {
+                Ok(reason) => format!("HTTP/1.1 503 Service Unavailable\r\n\r\n{reason}\n"),
+                Err(_) => "HTTP/1.1 200 OK\r\n\r\nok\n".to_owned(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -63,7 +69,7 @@ fn effective(fields: &str) -> Effective {
 }
 
 fn one_of_each() -> Effective {
-    effective("groups: 1, storage: { size: 1Gi }")
+    effective("groups: 1, replicasPerGroup: 1, storage: { size: 1Gi }")
 }
 
 struct Stage {
@@ -162,6 +168,59 @@ async fn name_servers_start_first_and_stop_last() {
     );
     pids.into_iter().for_each(wait_until_gone);
     assert!(stage.folder.path().join("data/dev-broker-0-0/broker.properties").exists());
+}
+
+#[tokio::test]
+async fn masters_stop_before_the_slaves_that_follow_them() {
+    let mut stage = Stage::new("");
+    let cluster =
+        stage.launch_ready(&effective("groups: 2, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
+    cluster.stop().await;
+    let story = stage.story();
+    let stopped = |member: &str| story.iter().position(|line| *line == format!("{member} stopped")).unwrap();
+    let masters = [stopped("dev-broker-0-0"), stopped("dev-broker-1-0")];
+    let slaves = [stopped("dev-broker-0-1"), stopped("dev-broker-1-1")];
+    assert!(masters.iter().max() < slaves.iter().min(), "{story:?}");
+    assert_eq!(stopped("dev-namesrv-0"), story.len() - 1);
+}
+
+#[tokio::test]
+async fn a_slave_that_catches_up_is_left_alone_and_holds_up_nobody() {
+    let before = format!("if grep -q ^brokerRole=SLAVE $4; then export {NOT_READY}='5 GiB behind'; fi");
+    let mut stage = Stage::new(&before);
+    stage.options.told_after = Duration::from_secs(2);
+    stage.options.ready_within = Duration::from_secs(4);
+    let cluster =
+        stage.launch_ready(&effective("groups: 1, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
+    assert!(cluster.pid("dev-broker-0-1").is_some());
+    cluster.stop().await;
+    let notes: Vec<String> = stage
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|event| match event {
+            Event::Note(note) => Some(note.clone()),
+            _ => None,
+        })
+        .collect();
+    assert!(notes[0].starts_with("dev-broker-0-1 is not ready yet: "), "{notes:?}");
+    assert_eq!(
+        notes[1..],
+        ["dev-broker-0-1 is not ready after 4s: 5 GiB behind; the cluster goes on without it"]
+    );
+    assert_eq!(stage.story().iter().filter(|line| line.contains("died")).count(), 0);
+}
+
+#[tokio::test]
+async fn a_master_that_does_not_get_ready_in_time_counts_as_dead_although_it_lives() {
+    let before = format!("if [ $2 = broker ]; then export {NOT_READY}=recovering; fi");
+    let mut stage = Stage::new(&before);
+    stage.options.ready_within = Duration::from_secs(1);
+    let cluster = stage.launch_somewhere(&one_of_each());
+    let failed = tokio::time::timeout(DEADLINE, cluster.ready()).await.unwrap().unwrap_err();
+    assert_eq!(failed.how, "not ready after 1s: recovering");
+    cluster.stop().await;
 }
 
 #[tokio::test]
@@ -300,7 +359,8 @@ async fn a_volume_that_goes_with_the_member_is_empty_at_the_start_and_gone_at_th
     let store = stage.folder.path().join("data/dev-broker-0-0/ephemeral-store");
     std::fs::create_dir_all(&store).unwrap();
     std::fs::write(store.join("old"), "").unwrap();
-    let cluster = stage.launch_ready(&effective("groups: 1, storage: { type: EmptyDir }")).await;
+    let cluster =
+        stage.launch_ready(&effective("groups: 1, replicasPerGroup: 1, storage: { type: EmptyDir }")).await;
     assert!(!store.exists());
     std::fs::create_dir_all(&store).unwrap();
     cluster.stop().await;
@@ -310,7 +370,8 @@ async fn a_volume_that_goes_with_the_member_is_empty_at_the_start_and_gone_at_th
 #[tokio::test]
 async fn a_disk_smaller_than_the_manifest_asks_for_is_noted() {
     let mut stage = Stage::new("exit 2");
-    let cluster = stage.launch_somewhere(&effective("groups: 2, storage: { size: 4000Pi }"));
+    let cluster =
+        stage.launch_somewhere(&effective("groups: 2, replicasPerGroup: 1, storage: { size: 4000Pi }"));
     cluster.stop().await;
     let note = stage.events.lock().unwrap().first().cloned();
     let Some(Event::Note(note)) = note else { panic!("{note:?}") };

@@ -70,7 +70,7 @@ impl Line {
     fn json(&self) -> Value {
         let ready = |event: &str, ready: &Ready| {
             json!({
-                "event": event, "member": ready.member, "role": ready.role.as_str(), "pid": ready.pid,
+                "event": event, "member": ready.member, "role": ready.role.as_str(), "duty": ready.duty, "pid": ready.pid,
                 "address": ready.address, "health": ready.health, "took_ms": millis(ready.took),
             })
         };
@@ -98,8 +98,9 @@ impl Line {
     fn text(&self, width: usize) -> String {
         let ready = |word: &str, ready: &Ready| {
             format!(
-                "{:width$}  {word:9}  {:21}  {} ms",
+                "{:width$}  {word:9}  {:11}  {:21}  {} ms",
                 ready.member,
+                ready.duty,
                 ready.address.to_string(),
                 millis(ready.took)
             )
