@@ -52,10 +52,15 @@ fn every_key_of_the_name_server_is_in_the_manifests_table() {
 fn the_broker_accepts_what_a_manifest_may_set() {
     for setting in settings(BROKER_KEYS) {
         let mut settings = vec![setting];
-        // The one rule between two keys: a segment holds the largest message.
-        if settings[0].0 == "mappedFileSizeCommitLog" {
-            settings.push(("maxMessageSize".to_owned(), "1KiB".to_owned()));
-        }
+        // The rules between two keys: a segment holds the largest message, and silence lasts longer than a
+        // heartbeat takes.
+        let partner = match settings[0].0.as_str() {
+            "mappedFileSizeCommitLog" => Some(("maxMessageSize", "1KiB")),
+            "haSendHeartbeatInterval" => Some(("haHousekeepingInterval", "3600000")),
+            "haHousekeepingInterval" => Some(("haSendHeartbeatInterval", "10")),
+            _ => None,
+        };
+        settings.extend(partner.map(|(key, value)| (key.to_owned(), value.to_owned())));
         let config = broker::Config::from_properties(&settings).unwrap();
         assert_eq!(config.unknown, [], "{settings:?}");
     }
@@ -90,7 +95,7 @@ fn the_broker_accepts_the_extremes_of_the_manifest() {
             "diskFullPercent: 94, fileReservedTime: 87600h",
             "interval: 60s",
             5,
-            "requiredAcks: 5, maxSlaveLag: 1h, catchUpBytesPerSecond: 7Ei",
+            "requiredAcks: 5, maxSlaveLag: 1h, catchUpBytesPerSecond: 64Gi",
         ),
     ] {
         let text = text

@@ -96,7 +96,7 @@ pub struct Replication {
     /// between 1s and 1h. Default: `15s`.
     pub max_slave_lag: String,
     /// How fast a master reads old messages from its disk for slaves that are behind, in bytes per second
-    /// and in all, a quantity of at least 64Ki. Default: unlimited.
+    /// and in all, a quantity between 64Ki and 64Gi. Default: unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catch_up_bytes_per_second: Option<String>,
 }

@@ -19,6 +19,7 @@ const SHORTEST_SLAVE_LAG: Duration = Duration::from_secs(1);
 const LONGEST_SLAVE_LAG: Duration = Duration::from_secs(3_600);
 /// A quarter of what a master sends at once.
 const SLOWEST_CATCH_UP: ByteSize = ByteSize(64 << 10);
+const FASTEST_CATCH_UP: ByteSize = ByteSize(64 << 30);
 
 /// A manifest that keeps all rules, together with its texts read as amounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,10 +230,12 @@ fn check_catch_up(replication: &Replication, found: &mut Found) -> Option<ByteSi
     let text = replication.catch_up_bytes_per_second.as_deref()?;
     match parse_quantity(text) {
         None => found.refuse(path, text, QUANTITY_FORM),
-        Some(rate) if rate < SLOWEST_CATCH_UP => {
-            found.refuse(path, text, format!("must be at least {SLOWEST_CATCH_UP}; remove it for no limit"));
-        }
-        Some(rate) => return Some(rate),
+        Some(rate) if (SLOWEST_CATCH_UP..=FASTEST_CATCH_UP).contains(&rate) => return Some(rate),
+        Some(_) => found.refuse(
+            path,
+            text,
+            format!("must be between {SLOWEST_CATCH_UP} and {FASTEST_CATCH_UP}; remove it for no limit"),
+        ),
     }
     None
 }

@@ -585,7 +585,13 @@ fn bad_replication_settings_are_refused() {
         (
             brokers("replication: { catchUpBytesPerSecond: 0Mi }"),
             &[
-                r#"spec.brokers.replication.catchUpBytesPerSecond: "0Mi": must be at least 64Ki; remove it for no limit"#,
+                r#"spec.brokers.replication.catchUpBytesPerSecond: "0Mi": must be between 64Ki and 64Gi; remove it for no limit"#,
+            ],
+        ),
+        (
+            brokers("replication: { catchUpBytesPerSecond: 1Ti }"),
+            &[
+                r#"spec.brokers.replication.catchUpBytesPerSecond: "1Ti": must be between 64Ki and 64Gi; remove it for no limit"#,
             ],
         ),
         (

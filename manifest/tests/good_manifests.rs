@@ -197,7 +197,7 @@ fn the_ends_of_the_ranges_of_replication_are_allowed() {
         (5, "mode: Async, maxSlaveLag: 1h"),
         (2, "catchUpBytesPerSecond: 64Ki"),
         (2, "catchUpBytesPerSecond: \"65536\""),
-        (2, "catchUpBytesPerSecond: 1.5Ti"),
+        (2, "catchUpBytesPerSecond: 64Gi"),
     ] {
         let fields = format!("brokers: {{ replicasPerGroup: {replicas}, replication: {{ {replication} }},");
         let text = SMALLEST.replace("brokers: {", &fields);
