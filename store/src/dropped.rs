@@ -33,6 +33,16 @@ impl Dropped {
         !topics.is_empty() && topics.get(topic).is_some_and(|end| physical < *end)
     }
 
+    /// Returns up to where a topic is deleted.
+    pub fn end_of(&self, topic: &str) -> Option<u64> {
+        self.topics.read().get(topic).copied()
+    }
+
+    /// Returns all deleted topics and up to where they are.
+    pub fn all(&self) -> BTreeMap<String, u64> {
+        self.topics.read().clone()
+    }
+
     /// Notes that a topic is deleted up to `end`; forgets what the log no longer holds. Durable once the folder is
     /// synced.
     pub fn drop_topic(&self, disk: &dyn Disk, topic: &str, end: u64, log_begin: u64) -> io::Result<()> {
@@ -51,6 +61,22 @@ impl Dropped {
         }
         next.values_mut().for_each(|end| *end = log_end.min(*end));
         self.put(disk, next)?;
+        self.sync(disk)
+    }
+
+    /// Forgets what was deleted of a log that is given up. What lies beyond its end is of the log to come.
+    pub fn forget_up_to(&self, disk: &dyn Disk, log_end: u64) -> io::Result<()> {
+        let mut next = self.topics.read().clone();
+        let before = next.len();
+        next.retain(|_, end| *end > log_end);
+        if next.len() == before {
+            return Ok(());
+        }
+        self.put(disk, next)?;
+        self.sync(disk)
+    }
+
+    fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
         disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }
 

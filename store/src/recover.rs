@@ -5,15 +5,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::message;
-use protocol::properties;
 use tracing::warn;
 
 use crate::config::StoreConfig;
 use crate::disk::Disk;
 use crate::dropped::Dropped;
-use crate::index::keys::{self, ActiveKeys, KeyEntry, Keys};
+use crate::index::keys::{ActiveKeys, Keys};
 use crate::index::queue::Entry;
+use crate::index::record::{Indexed, index_record};
 use crate::index::sealed::{self, DirectoryRow, IndexFile};
 use crate::index::table::{MAX_QUEUES, QueueTable};
 use crate::scan::{ScanEnd, scan};
@@ -216,7 +215,9 @@ fn take_segment(
         }
     }
     let scan = scan(segment, from, |record| {
-        index_record(record, segment, dropped, &r.queues, &active);
+        if let Indexed::Repeated(repeated) = index_record(record, segment, dropped, &r.queues, &active) {
+            warn!("not indexed: {repeated}");
+        }
         r.last_time = r.last_time.max(record.store_timestamp);
         segment.set_last_store_time(record.store_timestamp);
     })?;
@@ -269,41 +270,4 @@ fn load_partial(
         queues.get_or_create(&row.topic, row.queue).load(segment.base, &row.row, file, Some(entries));
     }
     Ok(())
-}
-
-/// Builds the index entries of a scanned record, as the append does for a new one.
-fn index_record(
-    record: &message::Record<'_>,
-    segment: &Segment,
-    dropped: &Dropped,
-    queues: &QueueTable,
-    active: &ActiveKeys,
-) {
-    let physical = record.physical_offset as u64;
-    if dropped.covers(record.topic, physical)
-        || !(0..MAX_QUEUES as i32).contains(&record.queue_id)
-        || record.queue_offset < 0
-    {
-        return;
-    }
-    let queue = queues.get_or_create(record.topic, record.queue_id as u32);
-    let queue_offset = record.queue_offset as u64;
-    let (_, next) = queue.bounds();
-    if queue_offset < next {
-        warn!(
-            topic = record.topic,
-            queue = record.queue_id,
-            queue_offset,
-            next,
-            "record repeats a queue offset; not indexed"
-        );
-        return;
-    }
-    let reserved = properties::reserved(record.properties);
-    let tags_code = properties::tags_code(reserved.tags);
-    let entry = Entry { queue_offset, physical, size: record.total_size as u32, tags_code };
-    queue.push(segment.base, &entry, record.store_timestamp);
-    let relative = (physical - segment.base) as u32;
-    let hashes = keys::of_record(reserved.uniq_key, reserved.keys).map(|k| keys::hash(record.topic, k));
-    active.push_all(hashes.map(|hash| KeyEntry { hash, relative }));
 }

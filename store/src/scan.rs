@@ -2,8 +2,9 @@
 
 use std::io;
 
-use protocol::message::{self, Decoded};
+use protocol::message;
 
+use crate::item::{Item, item};
 use crate::segment::Segment;
 
 /// Where a scan ended.
@@ -38,28 +39,21 @@ pub(crate) fn scan(
             if segment.end() - here < message::BLANK_HEAD as u64 {
                 return Ok(ScanEnd { end: here, full: true, reason: "end of segment" });
             }
-            match message::decode(&window[used..end], segment.size as usize) {
-                Decoded::Record(r) if r.physical_offset != here as i64 => {
-                    break Some("record of another position");
-                }
-                Decoded::Record(r) if !r.intact() => break Some("body checksum"),
-                // The checksum is of the body only; behind it a torn write leaves zeros, which no record has there.
-                Decoded::Record(r) if r.topic.contains('\0') => break Some("topic cut short"),
-                Decoded::Record(r) if r.properties.ends_with('\0') => break Some("properties cut short"),
-                Decoded::Record(r) => {
+            match item(&window[used..end], here, segment.size as usize) {
+                Item::Record(r) => {
                     each(&r);
                     used += r.total_size;
                 }
-                Decoded::Blank(size) if here + size as u64 == segment.end() => {
+                Item::Blank(size) if here + size as u64 == segment.end() => {
                     return Ok(ScanEnd { end: here, full: true, reason: "blank" });
                 }
-                Decoded::Blank(_) => break Some("blank of a wrong size"),
-                Decoded::Malformed(why) => break Some(why),
-                Decoded::NeedMore(wanted) if wanted as u64 > segment.end() - here => {
+                Item::Blank(_) => break Some("blank of a wrong size"),
+                Item::Broken(why) => break Some(why),
+                Item::NeedMore(wanted) if wanted as u64 > segment.end() - here => {
                     break Some("record beyond the segment");
                 }
-                Decoded::NeedMore(_) if used == 0 && n < window.len() => break Some("end of the file"),
-                Decoded::NeedMore(wanted) => {
+                Item::NeedMore(_) if used == 0 && n < window.len() => break Some("end of the file"),
+                Item::NeedMore(wanted) => {
                     if wanted > window.len() {
                         window.resize(wanted, 0);
                     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
+use crate::disk;
 use crate::index::sealed;
 use crate::retention::{self, SegmentFacts};
 use crate::segment;
@@ -56,7 +57,8 @@ impl Store {
 
     fn remove_segment(&self, base: u64) -> io::Result<()> {
         let newest_sealed = self.sealed_facts().last().map(|f| f.base);
-        remove(self, &segment::path(&self.log_dir, base))?;
+        // Not there when it was removed by hand.
+        disk::remove_if_there(&*self.disk, &segment::path(&self.log_dir, base))?;
         // One at a time: with the next one gone and this one back after power loss, the log would have a hole.
         self.sync_dir(&self.log_dir)?;
         self.segments.write().retain(|s| s.base != base);
@@ -65,16 +67,8 @@ impl Store {
         self.queues.sorted().iter().for_each(|q| q.forget_before(begin));
         // The newest index file stays: it alone tells the next offsets of idle queues.
         if newest_sealed != Some(base) {
-            remove(self, &sealed::path(&self.index_dir, base))?;
+            disk::remove_if_there(&*self.disk, &sealed::path(&self.index_dir, base))?;
         }
         Ok(())
-    }
-}
-
-/// Removes a file that may have been removed by hand.
-fn remove(store: &Store, path: &std::path::Path) -> io::Result<()> {
-    match store.disk.remove(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }

@@ -7,7 +7,7 @@
 //! | `dropped.json` | `dropped.rs` |
 //! | `lock` | held while the store is open |
 //!
-//! Locks are taken in this order, never in another: `upkeep`, `tail`, `spare`, then any one of the rest.
+//! Locks are taken in this order, never in another: `upkeep`, `tail`, `spare`, `flushing`, then any one of the rest.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 use crate::config::StoreConfig;
@@ -83,6 +83,9 @@ pub struct Store {
     pub(crate) index_dir: PathBuf,
     pub(crate) tail: Mutex<Tail>,
     pub(crate) written: AtomicU64,
+    appended: Notify,
+    /// Somebody has asked for `appended`; set under the tail's lock.
+    watched: AtomicBool,
     pub(crate) flushed: watch::Sender<u64>,
     pub(crate) cache: RwLock<TailCache>,
     pub(crate) segments: RwLock<VecDeque<Arc<Segment>>>,
@@ -97,6 +100,8 @@ pub struct Store {
     pub(crate) spare: Mutex<Option<Arc<Segment>>>,
     /// Sealing and removing go one at a time.
     pub(crate) upkeep: Mutex<()>,
+    /// Flushes go one at a time.
+    pub(crate) flushing: Mutex<()>,
     pub(crate) dropped: Dropped,
     pub(crate) full: AtomicBool,
     pub(crate) used_percent: AtomicU8,
@@ -146,6 +151,8 @@ impl Store {
                 closed: false,
             }),
             written: AtomicU64::new(found.end),
+            appended: Notify::new(),
+            watched: AtomicBool::new(false),
             flushed: watch::Sender::new(durable),
             cache: RwLock::new(TailCache::new(config.cache_bytes)),
             segments: RwLock::new(found.segments.into()),
@@ -155,6 +162,7 @@ impl Store {
             sealed: Condvar::new(),
             spare: Mutex::new(None),
             upkeep: Mutex::new(()),
+            flushing: Mutex::new(()),
             dropped,
             full: AtomicBool::new(false),
             used_percent: AtomicU8::new(0),
@@ -220,18 +228,6 @@ impl Store {
         self.queues.topics()
     }
 
-    /// Deletes a topic: its messages belong to nobody from now on, and a new topic of the name begins empty. Durable
-    /// on return; the bytes go with their segments. On error the topic is as it was, or the store has stopped.
-    pub fn delete_topic(&self, topic: &str) -> io::Result<()> {
-        // Appends wait until the note is durable: a message of the new topic acknowledged before that would repeat
-        // offsets of the old one after a crash, and be lost.
-        let tail = self.tail.lock();
-        self.dropped.drop_topic(&*self.disk, topic, tail.write, self.begin())?;
-        self.sync_dir(&self.config.dir)?;
-        self.queues.remove(topic).iter().for_each(|q| q.remove());
-        Ok(())
-    }
-
     // ---- bounds ----
 
     /// Returns the physical offset of the log's first byte.
@@ -242,6 +238,30 @@ impl Store {
     /// Returns the end of the log.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Acquire)
+    }
+
+    /// Says whether the log holds nothing.
+    pub fn is_empty_log(&self) -> bool {
+        let segments = self.segments.read();
+        segments.front().is_none_or(|s| s.base == self.written())
+    }
+
+    /// Returns what wakes all who wait for it after the log's end has moved: ask for `notified()`, then look at
+    /// [`Store::written`], then wait.
+    pub fn appended(&self) -> &Notify {
+        if !self.watched.load(Ordering::Relaxed) {
+            // With the lock, an append that does not see this yet is one whose end the caller sees.
+            let _tail = self.tail.lock();
+            self.watched.store(true, Ordering::Relaxed);
+        }
+        &self.appended
+    }
+
+    /// Wakes who waits for appends. Costs a load until somebody has asked for it.
+    pub(crate) fn tell_appended(&self) {
+        if self.watched.load(Ordering::Relaxed) {
+            self.appended.notify_waiters();
+        }
     }
 
     /// Returns the store time of the last record, ms since 1970; 0 without one.
@@ -288,16 +308,22 @@ impl Store {
     }
 
     pub(crate) fn check_writable(&self, tail: &Tail) -> Result<(), AppendError> {
-        if tail.closed {
-            return Err(AppendError::Stopped("closed".to_owned()));
-        }
-        if let Some(why) = &*self.stopped.borrow() {
-            return Err(AppendError::Stopped(why.clone()));
-        }
+        self.check_alive(tail)?;
         if self.full.load(Ordering::Relaxed) {
             return Err(AppendError::Full(format!("{} percent used", self.used_percent())));
         }
         Ok(())
+    }
+
+    /// Says why nothing may be changed any more, if so.
+    pub(crate) fn check_alive(&self, tail: &Tail) -> Result<(), AppendError> {
+        if tail.closed {
+            return Err(AppendError::Stopped("closed".to_owned()));
+        }
+        match &*self.stopped.borrow() {
+            Some(why) => Err(AppendError::Stopped(why.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Says whether writes are refused because the disk is too full.

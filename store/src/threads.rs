@@ -108,7 +108,8 @@ impl Threads {
             self.flush_wake.wait_until(&mut work, until);
         }
         let taken = *work;
-        work.writeback = false;
+        // Whoever takes the request flushes all that is written, and nobody asks for more than that.
+        (work.requested, work.writeback) = (0, false);
         taken
     }
 

@@ -94,6 +94,14 @@ pub(crate) fn put_in_place(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::
     disk.rename(&temp, path)
 }
 
+/// Removes a file that may not be there.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Reads a whole file; `None` when it is not there.
 pub fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match disk.open(path, Create::No) {

@@ -8,5 +8,6 @@
 
 pub mod keys;
 pub mod queue;
+pub(crate) mod record;
 pub mod sealed;
 pub mod table;

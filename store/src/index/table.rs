@@ -44,6 +44,12 @@ impl QueueTable {
         self.topics.write().remove(topic).unwrap_or_default().into_iter().flatten().collect()
     }
 
+    /// Removes all queues.
+    pub fn clear(&self) -> Vec<Arc<Queue>> {
+        let topics = std::mem::take(&mut *self.topics.write());
+        topics.into_values().flatten().flatten().collect()
+    }
+
     /// Returns all queues sorted by topic and number.
     pub fn sorted(&self) -> Vec<Arc<Queue>> {
         let mut all: Vec<_> = self.topics.read().values().flatten().flatten().cloned().collect();

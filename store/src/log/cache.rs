@@ -83,6 +83,19 @@ impl TailCache {
         piece.data.get(start..start.checked_add(len)?)
     }
 
+    /// Returns the piece of the log from a position on, as far as it stands in one piece here.
+    pub fn rest(&self, at: u64) -> Option<&[u8]> {
+        let i = self.pieces.partition_point(|p| p.base <= at).checked_sub(1)?;
+        let piece = &self.pieces[i];
+        piece.data.get((at - piece.base) as usize..).filter(|rest| !rest.is_empty())
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
+    }
+
     /// Returns how many bytes it holds.
     pub fn bytes(&self) -> usize {
         self.bytes

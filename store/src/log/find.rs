@@ -49,6 +49,18 @@ impl Store {
         }
         Ok(found)
     }
+
+    /// Returns the newest record that is in a queue: its physical offset and its bytes; `None` when no queue holds
+    /// any. May wait for the device.
+    pub fn last_record(&self) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
+        let mut newest = None;
+        for queue in self.queues.sorted() {
+            let last = queue.last_entry(true);
+            let last = last.map_err(|source| ReadError::Io { at: self.written(), source })?;
+            newest = newest.max(last.map(|e| e.physical));
+        }
+        newest.map(|at| self.read_record(at).map(|record| (at, record))).transpose()
+    }
 }
 
 fn has_key(record: &Record<'_>, key: &str) -> bool {

@@ -28,6 +28,7 @@ impl Store {
 
     /// Makes durable what was written until now. A failure stops the store.
     pub fn flush_now(&self) {
+        let _one = self.flushing.lock();
         let target = self.written.load(Ordering::Acquire);
         let from = self.flushed_offset();
         if from >= target || self.is_stopped() {
@@ -41,12 +42,7 @@ impl Store {
                 return;
             }
         }
-        // Another flush may have come further.
-        self.flushed.send_if_modified(|flushed| {
-            let ahead = target > *flushed;
-            *flushed = target.max(*flushed);
-            ahead
-        });
+        self.flushed.send_replace(target);
     }
 
     /// Lets the kernel begin to write back what was appended behind `from`; returns up to where.

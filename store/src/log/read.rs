@@ -131,20 +131,7 @@ impl Store {
         if len as u64 > segment.end() - at {
             return Err(ReadError::Io { at, source: disagree() });
         }
-        let begin = out.len();
-        out.resize(begin + len, 0);
-        let relative = at - segment.base;
-        let read = if wait {
-            segment.file.read_at(&mut out[begin..], relative)
-        } else {
-            segment.file.try_read_at(&mut out[begin..], relative)
-        };
-        match read {
-            Ok(n) if n == len => Ok(()),
-            Ok(_) => Err(ReadError::Io { at, source: io::ErrorKind::UnexpectedEof.into() }),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !wait => Err(ReadError::WouldBlock),
-            Err(source) => Err(ReadError::Io { at, source }),
-        }
+        read_segment(&segment, at, len, wait, out)
     }
 
     /// Returns the record at a physical offset. May wait for the device.
@@ -198,6 +185,30 @@ impl Store {
             }
         }
         Ok(low)
+    }
+}
+
+/// Appends a range of a segment's file to `out`; the range is inside of the segment.
+pub(super) fn read_segment(
+    segment: &Segment,
+    at: u64,
+    len: usize,
+    wait: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    let begin = out.len();
+    out.resize(begin + len, 0);
+    let relative = at - segment.base;
+    let read = if wait {
+        segment.file.read_at(&mut out[begin..], relative)
+    } else {
+        segment.file.try_read_at(&mut out[begin..], relative)
+    };
+    match read {
+        Ok(n) if n == len => Ok(()),
+        Ok(_) => Err(ReadError::Io { at, source: io::ErrorKind::UnexpectedEof.into() }),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock && !wait => Err(ReadError::WouldBlock),
+        Err(source) => Err(ReadError::Io { at, source }),
     }
 }
 

@@ -18,16 +18,24 @@ impl Store {
         if record + BLANK_HEAD > self.config.segment_bytes as usize {
             return Err(AppendError::TooLarge(record));
         }
+        let left = tail.segment.end() - tail.write;
+        if left < BLANK_HEAD as u64 {
+            return self.go_on(tail, &[]);
+        }
+        let mut blank = [0; BLANK_HEAD];
+        blank[..4].copy_from_slice(&(left as u32).to_be_bytes());
+        blank[4..].copy_from_slice(&MAGIC_BLANK.to_be_bytes());
+        self.go_on(tail, &blank)
+    }
+
+    /// Writes what ends the segment, which may be less than it has room for, and goes on in the next one.
+    pub(super) fn go_on(&self, tail: &mut Tail, blank: &[u8]) -> Result<(), AppendError> {
         tail.repair()?;
         let base = tail.segment.end();
         let next = self.next_segment(base).map_err(|e| write_error(base, e))?;
-        let left = base - tail.write;
-        if left >= BLANK_HEAD as u64 {
-            let mut blank = [0; BLANK_HEAD];
-            blank[..4].copy_from_slice(&(left as u32).to_be_bytes());
-            blank[4..].copy_from_slice(&MAGIC_BLANK.to_be_bytes());
-            let at = tail.write - tail.segment.base;
-            tail.segment.file.write_at(&blank, at).map_err(|e| write_error(tail.write, e))?;
+        if let Err(e) = tail.segment.file.write_at(blank, tail.write - tail.segment.base) {
+            tail.repair_to = tail.write + blank.len() as u64;
+            return Err(write_error(tail.write, e));
         }
         let keys = std::mem::take(&mut tail.keys);
         let complete = std::mem::replace(&mut tail.segment, next.clone());
@@ -61,9 +69,9 @@ impl Store {
 
     fn make_spare_at(&self, base: u64) {
         let mut spare = self.spare.lock();
-        // The tail may have gone on since it was asked; making its file anew would empty it.
-        let begun = self.segments.read().back().is_some_and(|s| s.base >= base);
-        if begun || self.is_stopped() || spare.as_ref().is_some_and(|s| s.base == base) {
+        // The tail may have gone on since it was asked; making its file anew would empty it. Or the log has started over.
+        let is_next = self.segments.read().back().is_some_and(|s| s.end() == base);
+        if !is_next || self.is_stopped() || spare.as_ref().is_some_and(|s| s.base == base) {
             return;
         }
         match self.create_segment(base) {

@@ -136,7 +136,7 @@ pub(crate) struct Tail {
 }
 
 /// A half-written tail is no state to go on from.
-struct AbortOnPanic;
+pub(super) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
@@ -155,8 +155,15 @@ impl Store {
     pub fn append(&self, batch: &mut Batch, now_ms: i64) -> Result<u64, AppendError> {
         self.wait_for_seals();
         let mut tail = self.tail.lock();
+        let result = self.append_at(&mut tail, batch, now_ms);
+        drop(tail);
+        self.tell_appended();
+        result
+    }
+
+    fn append_at(&self, tail: &mut Tail, batch: &mut Batch, now_ms: i64) -> Result<u64, AppendError> {
         // Under the lock: what is appended after `close` took it would never be flushed.
-        self.check_writable(&tail)?;
+        self.check_writable(tail)?;
         let _guard = AbortOnPanic;
         let time = now_ms.max(tail.last_time);
         let mut done = 0;
@@ -166,9 +173,9 @@ impl Store {
                 continue;
             }
             match tail.fitting(&batch.items[done..]) {
-                0 => self.roll(&mut tail, batch.items[done].len)?,
+                0 => self.roll(tail, batch.items[done].len)?,
                 n => {
-                    self.write_run(&mut tail, batch, done, done + n, time)?;
+                    self.write_run(tail, batch, done, done + n, time)?;
                     done += n;
                 }
             }
@@ -236,15 +243,20 @@ impl Store {
         }));
         segment.set_last_store_time(time);
         tail.last_time = time;
-        tail.write = at;
-        if at - tail.hinted >= self.config.writeback_bytes {
-            tail.hinted = at;
+        self.move_to(tail, at);
+        Ok(())
+    }
+
+    /// Moves the tail behind what was written, and lets the threads know what that asks for.
+    pub(super) fn move_to(&self, tail: &mut Tail, end: u64) {
+        tail.write = end;
+        if end - tail.hinted >= self.config.writeback_bytes {
+            tail.hinted = end;
             self.threads.hint_writeback();
         }
-        if at - segment.base > segment.size / 4 * 3 {
+        if end - tail.segment.base > tail.segment.size / 4 * 3 {
             self.threads.want_spare();
         }
-        Ok(())
     }
 }
 
