@@ -1,18 +1,21 @@
 //! Requests to a broker, one function each.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::bodies::consumer_list::ConsumerIdList;
+use protocol::bodies::ha_runtime_info::HaRuntimeInfo;
 use protocol::bodies::heartbeat::HeartbeatData;
+use protocol::bodies::kv_table::KvTable;
 use protocol::bodies::topic_config::TopicConfig;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::json::JsonBody;
 use protocol::requests::{
-    ConsumerGroup, CreateTopic, EncodeExt, OffsetReply, PullMessage, PullMessageReply, QueryConsumerOffset,
-    QueueBound, SearchOffset, SendMessage, SendMessageReply, TopicName, UnregisterClient,
-    UpdateConsumerOffset,
+    ConsumerGroup, CreateTopic, EncodeExt, NoFields, OffsetReply, PullMessage, PullMessageReply,
+    QueryConsumerOffset, QueueBound, SearchOffset, SendMessage, SendMessageReply, TopicName,
+    UnregisterClient, UpdateConsumerOffset,
 };
 use remoting::client::decode_fields;
 use remoting::{Client, Response};
@@ -266,6 +269,23 @@ pub async fn topic_config(client: &Client, topic: &str) -> Result<TopicConfig, R
     let asked = Asked { client, code: RequestCode::GET_TOPIC_CONFIG, timeout: TIMEOUT };
     let response = asked.success(&header, &[]).await?;
     TopicConfig::decode(&response.body).map_err(|error| asked.unreadable(error))
+}
+
+/// Returns a broker's runtime facts by name, the ends of its log among them.
+pub async fn runtime_info(client: &Client) -> Result<BTreeMap<String, String>, RequestError> {
+    let asked = Asked { client, code: RequestCode::GET_BROKER_RUNTIME_INFO, timeout: TIMEOUT };
+    let response = asked.success(&NoFields, &[]).await?;
+    Ok(KvTable::decode(&response.body).map_err(|error| asked.unreadable(error))?.table)
+}
+
+/// Returns how far a master's followers are, or a slave's own link.
+///
+/// # Errors
+/// Refused by brokers before 5.0, which do not know the request.
+pub async fn ha_status(client: &Client) -> Result<HaRuntimeInfo, RequestError> {
+    let asked = Asked { client, code: RequestCode::GET_BROKER_HA_STATUS, timeout: TIMEOUT };
+    let response = asked.success(&NoFields, &[]).await?;
+    HaRuntimeInfo::decode(&response.body).map_err(|error| asked.unreadable(error))
 }
 
 fn bound<'a>(queue: Queue<'a>) -> QueueBound<'a> {

@@ -17,6 +17,7 @@ pub mod connection;
 pub mod consumer_list;
 pub mod data_version;
 pub mod group_list;
+pub mod ha_runtime_info;
 pub mod heartbeat;
 pub mod kv_table;
 pub mod lock;

@@ -17,6 +17,7 @@ use super::connection::*;
 use super::consumer_list::*;
 use super::data_version::*;
 use super::group_list::*;
+use super::ha_runtime_info::*;
 use super::heartbeat::*;
 use super::kv_table::*;
 use super::lock::*;
@@ -486,6 +487,55 @@ fn other_admin_bodies() {
     let check =
         CheckClientConfig::decode(br#"{"clientId":"c","group":"G1","subscriptionData":{"topic":"T1"}}"#);
     assert_eq!(check.unwrap().subscription_data.topic, "T1");
+}
+
+#[test]
+fn replication_of_a_master_and_of_a_slave() {
+    let follower = HaConnectionRuntimeInfo {
+        addr: "10.0.0.2:60000".to_owned(),
+        in_sync: true,
+        slave_ack_offset: 99,
+        transfer_from_where: 99,
+        ..HaConnectionRuntimeInfo::default()
+    };
+    let master = HaRuntimeInfo {
+        ha_connection_info: vec![follower.clone()],
+        in_sync_slave_nums: 1,
+        master: true,
+        master_commit_log_max_offset: 99,
+        ..HaRuntimeInfo::default()
+    };
+    golden(
+        r#"{"haConnectionInfo":[{"addr":"10.0.0.2:60000","diff":0,"inSync":true,"slaveAckOffset":99,"transferFromWhere":99,"transferredByteInSecond":0}],"inSyncSlaveNums":1,"master":true,"masterCommitLogMaxOffset":99}"#,
+        master.clone(),
+    );
+    golden(
+        r#"{"haConnectionInfo":[{"addr":"10.0.0.2:60000","catchingUp":false,"diff":0,"inSync":true,"lagMillis":7,"slaveAckOffset":99,"transferFromWhere":99,"transferredByteInSecond":0}],"inSyncSlaveNums":1,"master":true,"masterCommitLogMaxOffset":99}"#,
+        HaRuntimeInfo {
+            ha_connection_info: vec![HaConnectionRuntimeInfo {
+                catching_up: Some(false),
+                lag_millis: Some(7),
+                ..follower
+            }],
+            ..master
+        },
+    );
+    golden(
+        r#"{"haClientRuntimeInfo":{"activated":true,"lastReadTimestamp":2,"lastWriteTimestamp":1,"masterAddr":"10.0.0.1:10912","masterFlushOffset":99,"maxOffset":98,"transferredByteInSecond":5},"haConnectionInfo":[],"inSyncSlaveNums":0,"master":false,"masterCommitLogMaxOffset":0}"#,
+        HaRuntimeInfo {
+            ha_client_runtime_info: Some(HaClientRuntimeInfo {
+                activated: true,
+                last_read_timestamp: 2,
+                last_write_timestamp: 1,
+                local_addr: None,
+                master_addr: Some("10.0.0.1:10912".to_owned()),
+                master_flush_offset: 99,
+                max_offset: 98,
+                transferred_byte_in_second: 5,
+            }),
+            ..HaRuntimeInfo::default()
+        },
+    );
 }
 
 fn register_body() -> RegisterBrokerBody {
