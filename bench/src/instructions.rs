@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use protocol::header::Serialization;
 use serde::Serialize;
 
-use crate::load::{self, Goal, Messages, Sender, Shape, Writes};
+use crate::load::{self, Goal, Messages, Pace, Sender, Shape, Writes};
 use crate::mock::Ack;
 use crate::scenarios::{QUEUES, TOPIC};
 use crate::servers::{Place, Server};
@@ -53,7 +53,7 @@ fn count(place: &Place, sends: u64) -> Result<u64> {
     let server = Server::start_gantry(Ack::Written, place, command)?;
     let messages =
         Messages { topic: TOPIC.to_owned(), queues: QUEUES, body: 1024, header: Serialization::Binary };
-    let shape = Shape { connections: 1, window: WINDOW, writes: Writes::Coalesced };
+    let shape = Shape { connections: 1, window: WINDOW, writes: Writes::Coalesced, pace: Pace::Window };
     let sender = |i| Sender::new(&messages, i);
     let outcome = load::run(server.address, shape, Goal::Requests(sends), sender, || Ok(()))?;
     if let Some(refusal) = outcome.first_error {

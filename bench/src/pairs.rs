@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::load::{self, Goal, Messages, Outcome, Puller, Sender, Shape, Writes};
+use crate::load::{self, Goal, Messages, Outcome, Pace, Puller, Sender, Shape, Writes};
 use crate::options::{Against, Options};
 use crate::procfs::{self, Usage};
 use crate::scenarios::{Kind, QUEUES, Scenario, TOPIC};
@@ -124,7 +124,7 @@ fn messages(scenario: &Scenario) -> Messages {
 
 fn fill(server: &Server, scenario: &Scenario) -> Result<()> {
     let messages = messages(scenario);
-    let shape = Shape { connections: 1, window: 64, writes: Writes::Coalesced };
+    let shape = Shape { connections: 1, window: 64, writes: Writes::Coalesced, pace: Pace::Window };
     let goal = Goal::Requests(PULLED_MESSAGES);
     let outcome = load::run(server.address, shape, goal, |i| Sender::new(&messages, i), || Ok(()))?;
     match outcome.first_error {

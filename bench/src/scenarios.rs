@@ -2,7 +2,7 @@
 
 use protocol::header::Serialization;
 
-use crate::load::{Shape, Writes};
+use crate::load::{Pace, Shape, Writes};
 use crate::mock::Ack;
 use crate::options::{Name, Options};
 
@@ -96,7 +96,7 @@ impl Scenario {
         let scenario = |row: &Row| Scenario {
             id: row.id,
             kind: row.kind,
-            shape: Shape { connections: row.connections, window: row.window, writes },
+            shape: Shape { connections: row.connections, window: row.window, writes, pace: Pace::Window },
             ack: row.ack,
             body: options.body as usize,
             header: options.header.into(),

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use protocol::frame::{self, Decoded, FrameView};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::pace::Schedule;
 use super::{Outcome, Phase, Shape, Workload, Writes};
 
 const READ_SIZE: usize = 256 * 1024;
@@ -50,6 +52,7 @@ pub struct Connection<W> {
     stream: TcpStream,
     workload: W,
     writes: Writes,
+    schedule: Schedule,
     free: Vec<Call>,
     sent_at: Vec<Option<Instant>>,
     left: u64,
@@ -67,6 +70,7 @@ impl<W: Workload> Connection<W> {
             stream,
             workload,
             writes: shape.writes,
+            schedule: Schedule::new(shape.pace, Instant::now()),
             free: (0..shape.window).rev().map(Call).collect(),
             sent_at: vec![None; shape.window],
             left: limit,
@@ -84,8 +88,11 @@ impl<W: Workload> Connection<W> {
                 self.left = 0;
             }
             self.send_what_may_go(&mut out)?;
-            if self.free.len() == self.sent_at.len() {
+            if self.left == 0 && self.free.len() == self.sent_at.len() {
                 return Ok(self.outcome);
+            }
+            if self.is_next_due_before_an_answer()? {
+                continue;
             }
             if filled == input.len() {
                 input.resize(input.len() * 2, 0);
@@ -102,22 +109,35 @@ impl<W: Workload> Connection<W> {
     }
 
     fn send_what_may_go(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        let now = Instant::now();
+        let mut now = Instant::now();
         while self.left > 0
-            && let Some(call) = self.free.pop()
+            && let Some(call) = self.free.last().copied()
+            && let Some(due) = self.schedule.take(now)
         {
+            self.free.pop();
             self.left -= 1;
             self.workload.request(call, out);
-            self.sent_at[call.0] = Some(now);
+            self.sent_at[call.0] = Some(due);
             if self.writes == Writes::PerFrame {
-                self.sent_at[call.0] = Some(Instant::now());
                 self.stream.write_all(out).context("write a request")?;
                 out.clear();
+                now = Instant::now();
             }
         }
         self.stream.write_all(out).context("write requests")?;
         out.clear();
         Ok(())
+    }
+
+    // Waits for whichever comes first. In a closed loop, and while the window is full, only answers count.
+    fn is_next_due_before_an_answer(&self) -> Result<bool> {
+        let Some(due) = self.schedule.next_due().filter(|_| self.left > 0 && !self.free.is_empty()) else {
+            return Ok(false);
+        };
+        let left = due.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).context("wait until a request is due")?;
+        let mut readable = [PollFd::new(&self.stream, PollFlags::IN)];
+        Ok(poll(&mut readable, Some(&left)).context("wait for answers")? == 0)
     }
 
     fn take_answers(&mut self, input: &[u8], measured: bool) -> Result<usize> {

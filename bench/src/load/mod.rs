@@ -1,7 +1,9 @@
-//! The load generator: closed loop, one thread per connection, a window of unanswered requests each.
+//! The load generator: one thread per connection, a window of unanswered requests each, as fast as the
+//! answers come or at a fixed rate.
 //! Knows frames; not which server answers, nor how it was started.
 
 mod connection;
+mod pace;
 mod pull;
 mod send;
 
@@ -13,6 +15,7 @@ use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 
 pub use connection::{Call, Connection};
+pub use pace::Pace;
 pub use pull::Puller;
 pub use send::{Messages, Sender};
 
@@ -34,6 +37,8 @@ pub struct Shape {
     pub window: usize,
     /// How frames are written.
     pub writes: Writes,
+    /// How fast each connection asks.
+    pub pace: Pace,
 }
 
 /// When a load ends.

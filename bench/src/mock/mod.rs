@@ -100,7 +100,7 @@ pub fn serve(listener: &TcpListener, ring: &Arc<Ring>, hold: Option<&Arc<dyn Hol
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{self, Goal, Messages, Puller, Sender, Shape, Writes};
+    use crate::load::{self, Goal, Messages, Pace, Puller, Sender, Shape, Writes};
     use protocol::header::Serialization;
 
     /// Every second load of 10,000 messages begins to write it over.
@@ -139,7 +139,7 @@ mod tests {
 
     fn send(address: SocketAddr, header: Serialization, writes: Writes) -> load::Outcome {
         let messages = Messages { topic: "BenchmarkTest".to_owned(), queues: 8, body: 1024, header };
-        let shape = Shape { connections: 2, window: 16, writes };
+        let shape = Shape { connections: 2, window: 16, writes, pace: Pace::Window };
         load::run(address, shape, Goal::Requests(5_000), |i| Sender::new(&messages, i), || Ok(())).unwrap()
     }
 
@@ -162,11 +162,29 @@ mod tests {
     }
 
     #[test]
+    fn a_load_at_a_fixed_rate_takes_its_time() {
+        let mock = Mock::start(Ack::Written);
+        let messages = Messages {
+            topic: "BenchmarkTest".to_owned(),
+            queues: 8,
+            body: 1024,
+            header: Serialization::Binary,
+        };
+        let pace = Pace::PerSecond(1_000);
+        let shape = Shape { connections: 2, window: 16, writes: Writes::Coalesced, pace };
+        let started = std::time::Instant::now();
+        let sender = |i| Sender::new(&messages, i);
+        let outcome = load::run(mock.address, shape, Goal::Requests(100), sender, || Ok(())).unwrap();
+        assert_eq!((outcome.messages, outcome.errors), (200, 0));
+        assert!(started.elapsed() >= std::time::Duration::from_millis(99), "{:?}", started.elapsed());
+    }
+
+    #[test]
     fn pulls_get_whole_records_also_after_the_ring_went_round() {
         let mock = Mock::start(Ack::Written);
         for lap in 0..3 {
             send(mock.address, Serialization::Binary, Writes::Coalesced);
-            let shape = Shape { connections: 1, window: 4, writes: Writes::Coalesced };
+            let shape = Shape { connections: 1, window: 4, writes: Writes::Coalesced, pace: Pace::Window };
             let puller = |_| Puller::new("BenchmarkTest", Serialization::Binary, 4);
             let outcome = load::run(mock.address, shape, Goal::Requests(1_000), puller, || Ok(())).unwrap();
             assert_eq!(
