@@ -10,10 +10,9 @@ use tests::consumer::{Consumer, commit, committed};
 use tests::ledger::{Ledger, bound};
 use tests::options::Options;
 use tests::random::Random;
+use tests::setting::setting;
 use tests::talk::Talk;
 use tests::wait::until;
-
-use crate::setting;
 
 const QUEUES: i32 = 4;
 const TOPIC: &str = "Ledger";

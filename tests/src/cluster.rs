@@ -12,9 +12,11 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::command;
+use crate::http;
 use crate::options::Options;
 use crate::ports::Slot;
 use crate::process::Process;
+use crate::replica::{Replica, assert_identical};
 use crate::talk::Talk;
 use crate::wait::until;
 
@@ -31,6 +33,8 @@ pub struct Cluster {
     folder: TempDir,
     slot: Slot,
     small_disk: bool,
+    /// Members of each broker group.
+    replicas: u32,
     members: Vec<String>,
     printed: Arc<Mutex<Vec<String>>>,
 }
@@ -62,9 +66,9 @@ impl Cluster {
         fs::create_dir(&data).expect("a folder in our own folder");
         let slot = Slot::take();
         let gantry = command::up(&manifest, &data, slot.offset, small_disk);
-        let (name, small_disk) = (effective.name, small_disk.is_some());
-        let mut cluster =
-            Cluster { name, gantry, folder, slot, small_disk, members, printed: Arc::default() };
+        let (small_disk, replicas) = (small_disk.is_some(), effective.brokers.replicas_per_group);
+        let (name, printed) = (effective.name, Arc::default());
+        let mut cluster = Cluster { name, gantry, folder, slot, small_disk, replicas, members, printed };
         cluster.listen();
         cluster.wait_all_ready();
         cluster
@@ -92,7 +96,18 @@ impl Cluster {
 
     /// Returns the address of a group's master.
     pub fn broker(&self, group: u32) -> String {
-        format!("127.0.0.1:{}", 10911 + 20 * group as u16 + self.slot.offset)
+        self.member_addr(group, 0)
+    }
+
+    /// Returns the address of a member of a group; the master is 0.
+    pub fn member_addr(&self, group: u32, ordinal: u32) -> String {
+        format!("127.0.0.1:{}", self.ports(&self.member(group, ordinal)).0)
+    }
+
+    /// Returns how many broker groups there are, and how many members each has.
+    pub fn shape(&self) -> (u32, u32) {
+        let brokers = self.members.iter().filter(|member| member.contains("-broker-")).count() as u32;
+        (brokers / self.replicas, self.replicas)
     }
 
     /// Returns what is added to every port.
@@ -107,7 +122,12 @@ impl Cluster {
 
     /// Returns the name of a master's process.
     pub fn broker_member(&self, group: u32) -> String {
-        format!("{}-broker-{group}-0", self.name)
+        self.member(group, 0)
+    }
+
+    /// Returns the name of the process of a member of a group; the master is 0.
+    pub fn member(&self, group: u32, ordinal: u32) -> String {
+        format!("{}-broker-{group}-{ordinal}", self.name)
     }
 
     /// Returns the folder that holds the members' folders. A disk of its own is seen through its owner's eyes.
@@ -142,22 +162,36 @@ impl Cluster {
         until("a killed process to end", START, || (!process.runs()).then_some(()));
     }
 
+    /// Returns the members of a group.
+    pub fn replicas(&self, group: u32) -> Vec<Replica> {
+        let replica = |ordinal| {
+            let (name, addr) = (self.member(group, ordinal), self.member_addr(group, ordinal));
+            Replica { folder: self.data().join(&name).join("store/commitlog"), name, addr }
+        };
+        (0..self.replicas).map(replica).collect()
+    }
+
+    /// Waits until nothing moves, compares the logs of the members of each group byte by byte, and returns the number
+    /// of bytes compared.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn assert_logs_identical(&self) -> u64 {
+        (0..self.shape().0).map(|group| assert_identical(&self.replicas(group))).sum()
+    }
+
     /// Waits until a member's health port says ready and its port takes connections.
     pub fn wait_ready(&self, member: &str) {
         let (remoting, health) = self.ports(member);
         until(&format!("{member} to be ready"), START, || {
             assert!(self.gantry().runs(), "gantry up ended:\n{}", self.printed().join("\n"));
-            let ready = http_get(health, "/readyz").is_some_and(|answer| answer.contains(" 200 "));
-            (ready && Talk::connect(&format!("127.0.0.1:{remoting}")).is_ok()).then_some(())
+            (http::is_ready(health) && Talk::connect(&format!("127.0.0.1:{remoting}")).is_ok()).then_some(())
         });
     }
 
     /// Returns the value of a metric of a member: the sum over all labels that contain `labels`.
     pub fn metric(&self, member: &str, name: &str, labels: &str) -> f64 {
-        let text = http_get(self.ports(member).1, "/metrics").unwrap_or_default();
-        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(labels));
-        let ours = lines.filter(|line| matches!(line.as_bytes().get(name.len()), Some(b'{' | b' ')));
-        ours.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        http::metric(self.ports(member).1, name, labels).unwrap_or(0.0)
     }
 
     /// Returns what `gantry up` printed so far.
@@ -190,10 +224,11 @@ impl Cluster {
     fn ports(&self, member: &str) -> (u16, u16) {
         let mut numbers = member[self.name.len()..].split('-').filter_map(|part| part.parse::<u16>().ok());
         let first = numbers.next().unwrap_or(0);
-        match member.contains("-namesrv-") {
-            true => (9876 + first + self.slot.offset, 9776 + first + self.slot.offset),
-            false => (10911 + 20 * first + self.slot.offset, 10914 + 20 * first + self.slot.offset),
+        if member.contains("-namesrv-") {
+            return (9876 + first + self.slot.offset, 9776 + first + self.slot.offset);
         }
+        let place = 20 * (first * self.replicas as u16 + numbers.next().unwrap_or(0));
+        (10911 + place + self.slot.offset, 10914 + place + self.slot.offset)
     }
 
     fn listen(&mut self) {
@@ -245,15 +280,4 @@ impl Cluster {
             );
         }
     }
-}
-
-/// Asks an HTTP port of a member; status line, headers and body as they come, `None` when nobody answers.
-fn http_get(port: u16, path: &str) -> Option<String> {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
 }

@@ -54,8 +54,7 @@ fn run(name_server: &str, broker: &str, stop: &AtomicBool, rounds: &AtomicU64) -
     let mut id = 0;
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
-        let sent =
-            send(&mut talk, TOPIC, 0, &crate::ledger::body(id, 200)).expect("a healthy send is answered");
+        let sent = send(&mut talk, TOPIC, 0, id, 200).expect("a healthy send is answered");
         assert_eq!(sent.code, ResponseCode::SUCCESS, "a healthy send is refused: {}", sent.remark);
         let offset = sent.number("queueOffset");
         let pulled = pull(&mut talk, "healthy", TOPIC, 0, offset, 0).expect("a healthy pull is answered");

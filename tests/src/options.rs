@@ -7,6 +7,10 @@ pub struct Options<'a> {
     pub name_servers: u32,
     /// Broker groups, one master each.
     pub groups: u32,
+    /// Members of each group: the master and its slaves.
+    pub replicas: u32,
+    /// `replication`: `mode: Async`, or `mode: Sync` with or without `requiredAcks`.
+    pub replication: &'a str,
     /// `Async` or `Sync`.
     pub flush: &'a str,
     /// Entries of `brokers.config`.
@@ -20,14 +24,25 @@ pub struct Options<'a> {
 impl Default for Options<'_> {
     fn default() -> Self {
         let (config, name_server_config): (&[_], &[_]) = (&[], &[]);
-        Options { name_servers: 1, groups: 1, flush: "Async", config, name_server_config, small_disk: None }
+        Options {
+            name_servers: 1,
+            groups: 1,
+            replicas: 1,
+            replication: "mode: Async",
+            flush: "Async",
+            config,
+            name_server_config,
+            small_disk: None,
+        }
     }
 }
 
 impl Options<'_> {
     /// Returns the manifest of a cluster of this name.
     pub fn manifest(&self, name: &str) -> String {
-        let Options { name_servers, groups, flush, config, name_server_config, .. } = self;
+        let Options {
+            name_servers, groups, replicas, replication, flush, config, name_server_config, ..
+        } = self;
         let (config, name_server_config) = (flow_map(config), flow_map(name_server_config));
         format!(
             "apiVersion: gantry.rs/v1alpha1
@@ -41,9 +56,9 @@ spec:
     config: {name_server_config}
   brokers:
     groups: {groups}
-    replicasPerGroup: 1
+    replicasPerGroup: {replicas}
     autoCreateTopics: true
-    replication: {{ mode: Async }}
+    replication: {{ {replication} }}
     flush: {{ mode: {flush} }}
     storage: {{ size: 10Gi }}
     config: {config}

@@ -4,8 +4,14 @@
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 
-/// Ports of a cluster with offset 0 that must be free: name servers, their health, brokers.
-const PROBED: &[u16] = &[9776, 9777, 9876, 9877, 10909, 10911, 10914, 10929, 10931, 10934];
+/// Ports of a cluster with offset 0 that must be free: name servers, their health, relays, four brokers with the port
+/// for replicas and health.
+#[rustfmt::skip]
+const PROBED: &[u16] = &[
+    9776, 9777, 9876, 9877, 9910, 9911, 9912, 9913,
+    10909, 10911, 10912, 10914, 10929, 10931, 10932, 10934,
+    10949, 10951, 10952, 10954, 10969, 10971, 10972, 10974,
+];
 /// Chosen so that no port of one slot is a port of another.
 const STEP: u16 = 150;
 const SLOTS: u16 = 100;

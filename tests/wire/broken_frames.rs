@@ -8,9 +8,10 @@ use tests::healthy::Healthy;
 use tests::mutate::mutate;
 use tests::random::Random;
 use tests::requests::{Sample, frames, mend_lengths, to_a_broker, to_a_name_server};
+use tests::setting::setting;
 use tests::talk::Talk;
 
-use crate::{Memory, SERVED_WITHIN, cluster, setting};
+use crate::{Memory, SERVED_WITHIN, cluster};
 
 /// Connections that send broken frames at once.
 const THREADS: u64 = 8;

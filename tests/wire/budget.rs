@@ -7,7 +7,7 @@ use protocol::codes::RequestCode;
 use protocol::header::Serialization;
 use protocol::requests::Fields;
 use tests::healthy::Healthy;
-use tests::ledger::{body, send};
+use tests::ledger::send;
 use tests::requests::frame;
 use tests::talk::Talk;
 
@@ -38,7 +38,7 @@ fn answers_that_nobody_takes_do_not_pile_up() {
     let healthy = Healthy::start(cluster.name_server(0), cluster.broker(0));
     let mut filler = Talk::connect(&cluster.broker(0)).expect("the broker takes connections");
     for id in 0..64 {
-        send(&mut filler, "BrokenTopic", 0, &body(id, 60_000)).expect("a send is answered");
+        send(&mut filler, "BrokenTopic", 0, id, 60_000).expect("a send is answered");
     }
     let broker = Memory::of(&cluster, &cluster.broker_member(0));
     let pull = Fields(&[

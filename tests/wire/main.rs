@@ -44,8 +44,3 @@ impl Memory {
         assert!(grown < bytes, "memory grew by {} MiB, allowed are {}", grown >> 20, bytes >> 20);
     }
 }
-
-fn setting(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
-}
