@@ -2,15 +2,18 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use store::AppendError;
+use store::AppendLogError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{Sleep, sleep_until};
 
-use crate::wire;
+use crate::assembly::Assembly;
+use crate::following::Following;
+use crate::wire::{self, REPORT};
 
 /// Settings of a follower. Names in brackets are the broker's configuration keys.
 #[derive(Debug, Clone)]
@@ -72,81 +75,6 @@ pub trait FollowedLog: Sync {
     fn request_flush(&self, end: u64);
 }
 
-/// How following goes; shared with whoever wants to know.
-#[derive(Debug, Default)]
-pub struct Following(Mutex<FollowingState>);
-
-/// How following goes at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FollowingState {
-    /// Whether a master is connected and was told where to go on.
-    pub connected: bool,
-    /// End of the own log.
-    pub end: u64,
-    /// Largest end of the master's log that was heard of.
-    pub master_end: u64,
-    /// When the own log was last known to have all that was heard of.
-    pub caught_up_at: Option<Instant>,
-    /// When the master was last heard.
-    pub last_contact: Option<Instant>,
-    /// When it was last told something.
-    pub last_report: Option<Instant>,
-    /// Bytes received since the start, over all connections.
-    pub received_bytes: u64,
-    /// Bytes received per second, lately.
-    pub bytes_per_second: u64,
-}
-
-impl Following {
-    /// Makes one for a follower that has not connected yet.
-    pub fn new() -> Arc<Following> {
-        Arc::default()
-    }
-
-    /// Returns how it goes now.
-    pub fn state(&self) -> FollowingState {
-        *self.0.lock()
-    }
-
-    /// The master said, elsewhere than in the stream, that its log ends at `end`.
-    pub fn on_master_end(&self, end: u64) {
-        let mut state = self.0.lock();
-        state.master_end = state.master_end.max(end);
-    }
-}
-
-/// Why bytes of the master's log were not appended; moves to the store, with `Store::append_log`.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendLogError {
-    /// They do not belong at the log's end.
-    #[error("append at {at}: the log ends at {end}")]
-    Misplaced {
-        /// Where they belong.
-        at: u64,
-        /// Where the log ends.
-        end: u64,
-    },
-    /// They are no records.
-    #[error("append at {at}: {why}")]
-    Malformed {
-        /// Where they belong.
-        at: u64,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// A segment of the master ends where none of ours does.
-    #[error("append at {at}: the master's segments have another size than {ours} (mappedFileSizeCommitLog)")]
-    SegmentSize {
-        /// Where they belong.
-        at: u64,
-        /// Bytes of our segments.
-        ours: u64,
-    },
-    /// The log takes nothing.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-}
-
 /// Why following ended. The log is whole in every case; connect again.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
@@ -189,7 +117,8 @@ pub enum FollowError {
 }
 
 /// Follows a master over a connection until something ends it: reports where the log ends, appends what comes, and
-/// reports again after every read and at least every [`FollowerConfig::heartbeat`]. May be dropped at any time.
+/// reports again after every read that brought something and at least every [`FollowerConfig::heartbeat`]. May be
+/// dropped at any time.
 ///
 /// # Errors
 /// It ends only with an error; see [`FollowError`].
@@ -198,9 +127,204 @@ pub async fn follow(
     log: &impl FollowedLog,
     config: &FollowerConfig,
     following: &Following,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> Result<Infallible, FollowError> {
-    let _ = (stream, log.end(), config, following.state());
-    let _ = stop.wait_for(|stop| *stop).await;
-    Err(FollowError::Stopped)
+    stream.set_nodelay(true).map_err(|source| FollowError::Io { doing: "set TCP_NODELAY", source })?;
+    let (reader, writer) = stream.into_split();
+    Connection::new(reader, writer, log, config, following).drive(stop).await
+}
+
+/// Bytes read at once.
+const READ: usize = 256 * 1024;
+
+enum Event {
+    Read(io::Result<usize>),
+    Written(io::Result<usize>),
+    Flushed,
+    Timer,
+    Stop,
+}
+
+struct Connection<'a, R, W, L> {
+    reader: R,
+    writer: W,
+    log: &'a L,
+    config: &'a FollowerConfig,
+    following: &'a Following,
+    flushed: watch::Receiver<u64>,
+    read: Vec<u8>,
+    assembly: Assembly,
+    reports: Reports,
+    last_contact: Instant,
+}
+
+/// Says that the connection is gone, even when its future is dropped.
+struct Closing<'a>(&'a Following);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.on_close();
+    }
+}
+
+impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin, L: FollowedLog> Connection<'a, R, W, L> {
+    fn new(
+        reader: R,
+        writer: W,
+        log: &'a L,
+        config: &'a FollowerConfig,
+        following: &'a Following,
+    ) -> Connection<'a, R, W, L> {
+        let everything = log.is_empty() && log.first_report() == 0;
+        Connection {
+            reader,
+            writer,
+            log,
+            config,
+            following,
+            flushed: log.flushed(),
+            read: vec![0; READ],
+            assembly: Assembly::new(log.end(), everything, config.max_record_bytes),
+            reports: Reports::new(),
+            last_contact: now(),
+        }
+    }
+
+    async fn drive(mut self, mut stop: watch::Receiver<bool>) -> Result<Infallible, FollowError> {
+        let _closing = Closing(self.following);
+        self.following.on_connect(self.log.end(), now());
+        if self.log.flushed_acks() {
+            self.log.request_flush(self.log.end());
+        }
+        let timer = sleep_until(self.next_deadline().into());
+        tokio::pin!(timer);
+        loop {
+            let report = self.report();
+            self.reports.offer(report, self.config.heartbeat, now());
+            match self.next_event(timer.as_mut(), &mut stop).await {
+                Event::Stop => return Err(FollowError::Stopped),
+                Event::Written(written) => self.on_written(written)?,
+                Event::Read(read) => self.on_read(read)?,
+                Event::Flushed => {}
+                Event::Timer => {
+                    if now() >= self.last_contact + self.config.housekeeping {
+                        return Err(FollowError::Silent(self.config.housekeeping));
+                    }
+                    // Set again only here, not at every read: it may wake too early, which does no harm.
+                    timer.as_mut().reset(self.next_deadline().into());
+                }
+            }
+        }
+    }
+
+    async fn next_event(&mut self, timer: Pin<&mut Sleep>, stop: &mut watch::Receiver<bool>) -> Event {
+        let reports = self.reports.unwritten();
+        let flushed_acks = self.log.flushed_acks();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Event::Stop,
+            written = self.writer.write(reports), if !reports.is_empty() => Event::Written(written),
+            read = self.reader.read(&mut self.read) => Event::Read(read),
+            Ok(()) = self.flushed.changed(), if flushed_acks => Event::Flushed,
+            () = timer => Event::Timer,
+        }
+    }
+
+    fn on_read(&mut self, read: io::Result<usize>) -> Result<(), FollowError> {
+        let n = read.map_err(|source| FollowError::Io { doing: "read from the master", source })?;
+        if n == 0 {
+            return Err(FollowError::Closed { end: self.log.end() });
+        }
+        self.assembly.on_read(&self.read[..n])?;
+        if let Some((at, bytes)) = self.assembly.whole()? {
+            if at != self.log.end() && self.log.is_empty() {
+                let doing = "begin the log where the master's begins";
+                self.log.start_at(at).map_err(|source| FollowError::Io { doing, source })?;
+            }
+            let end = self.log.append(at, bytes)?;
+            self.assembly.on_appended(end);
+            if self.log.flushed_acks() {
+                self.log.request_flush(end);
+            }
+        }
+        // After the append: a long one is none of the master's silence.
+        self.last_contact = now();
+        self.following.on_read(n, self.assembly.master_end(), self.log.end(), self.last_contact);
+        Ok(())
+    }
+
+    fn on_written(&mut self, written: io::Result<usize>) -> Result<(), FollowError> {
+        let n = written.map_err(|source| FollowError::Io { doing: "report to the master", source })?;
+        if self.reports.on_written(n) {
+            self.following.on_reported(now());
+        }
+        Ok(())
+    }
+
+    /// Returns what the master may be told now, if anything.
+    fn report(&mut self) -> Option<u64> {
+        if !self.log.flushed_acks() {
+            return Some(if self.log.is_empty() { self.log.first_report() } else { self.log.end() });
+        }
+        let (flushed, end) = (*self.flushed.borrow_and_update(), self.log.end());
+        if self.reports.is_first() {
+            // Where to go on from and what is durable are one number, so what is there becomes durable first.
+            return (flushed >= end).then(|| self.log.first_report());
+        }
+        Some(if self.log.is_empty() { self.log.first_report() } else { flushed.min(end) })
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let silent = self.last_contact + self.config.housekeeping;
+        silent.min(self.reports.next(self.config.heartbeat, now()))
+    }
+}
+
+/// Reports on their way: one at a time, always the newest.
+struct Reports {
+    bytes: [u8; REPORT],
+    /// How much of it is written; all, when there is nothing to write.
+    written: usize,
+    last: Option<(u64, Instant)>,
+}
+
+impl Reports {
+    fn new() -> Reports {
+        Reports { bytes: [0; REPORT], written: REPORT, last: None }
+    }
+
+    fn is_first(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// Reports `offset` if it is another than last time, or if that is long ago, unless a report is still on its way.
+    fn offer(&mut self, offset: Option<u64>, heartbeat: Duration, now: Instant) {
+        let Some(offset) = offset.filter(|_| self.written == REPORT) else { return };
+        if self.last.is_none_or(|(last, at)| last != offset || now >= at + heartbeat) {
+            self.bytes = wire::encode_report(offset);
+            self.written = 0;
+            self.last = Some((offset, now));
+        }
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    /// Says whether a report was completed.
+    fn on_written(&mut self, n: usize) -> bool {
+        self.written += n;
+        self.written == REPORT
+    }
+
+    /// Returns when the next one is due if nothing happens until then.
+    fn next(&self, heartbeat: Duration, now: Instant) -> Instant {
+        let last = self.last.filter(|_| self.written == REPORT);
+        last.map_or(now, |(_, at)| at).max(now.checked_sub(heartbeat).unwrap_or(now)) + heartbeat
+    }
+}
+
+/// The clock that pauses with the tests.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

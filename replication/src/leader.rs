@@ -3,11 +3,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use store::Store;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::members::{Members, Sent};
+use crate::sending::{Ended, Sending};
+use crate::throttle::Throttle;
 
 /// Settings of a leader. Names in brackets are the broker's configuration keys.
 #[derive(Debug, Clone)]
@@ -67,44 +76,183 @@ pub struct FollowerStatus {
 pub struct Leader {
     store: Arc<Store>,
     config: LeaderConfig,
+    members: Mutex<Members>,
+    /// Written under the lock of `members`, so that it does not go back.
     replicated: watch::Sender<u64>,
+    max_lag: Mutex<Duration>,
+    throttle: Mutex<Throttle>,
+    catch_up: watch::Sender<Option<u64>>,
+    next_id: AtomicU64,
 }
 
 impl Leader {
     /// Makes a leader; it listens from [`Leader::serve`] on.
     pub fn new(store: Arc<Store>, config: LeaderConfig) -> Arc<Leader> {
-        Arc::new(Leader { store, config, replicated: watch::Sender::new(0) })
+        Arc::new(Leader {
+            store,
+            members: Mutex::new(Members::new(config.required_acks, now())),
+            replicated: watch::Sender::new(0),
+            max_lag: Mutex::new(config.max_lag),
+            throttle: Mutex::new(Throttle::new(config.catch_up_bytes_per_second)),
+            catch_up: watch::Sender::new(config.catch_up_bytes_per_second),
+            next_id: AtomicU64::new(0),
+            config,
+        })
     }
 
     /// Serves followers until `stop` becomes true; they are disconnected then.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-        let _ = (listener, &self.store, &self.config);
-        let _ = stop.wait_for(|stop| *stop).await;
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                // A panic ended one connection; it was reported by the panic hook.
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            while connections.try_join_next().is_some() {}
+            match accepted {
+                Ok((stream, addr)) if connections.len() < self.config.max_followers => {
+                    let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+                    connections.spawn(self.clone().send_to(stream, addr, stop.clone()));
+                }
+                Ok((_, addr)) => warn!(
+                    follower = %addr,
+                    "follower refused: maxHaConnections={} are connected; raise it, or find out who else connects here",
+                    self.config.max_followers
+                ),
+                Err(e) => {
+                    // Out of descriptors, mostly: go on when some are free again.
+                    warn!("accept a follower: {e}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn send_to(self: Arc<Self>, stream: TcpStream, addr: SocketAddr, stop: watch::Receiver<bool>) {
+        if let Err(e) = stream.set_nodelay(true) {
+            debug!(follower = %addr, "set TCP_NODELAY: {e}");
+        }
+        let (reader, writer) = stream.into_split();
+        self.send(reader, writer, addr, stop).await;
+    }
+
+    async fn send(
+        &self,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
+        addr: SocketAddr,
+        stop: watch::Receiver<bool>,
+    ) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let _closing = Closing { leader: self, id };
+        let mut sending = Sending::new(self, id, addr, reader, writer);
+        let Err(ended) = sending.drive(stop).await;
+        match ended {
+            Ended::Unreadable(_) => error!(follower = %addr, "follower closed: {ended}"),
+            Ended::Ahead { .. } | Ended::NotSent { .. } | Ended::Removed { .. } | Ended::Outrun(_) => {
+                warn!(follower = %addr, "follower closed: {ended}");
+            }
+            // Whoever looks whether the port is open is no follower.
+            Ended::Closed | Ended::Io(_) | Ended::Silent(_) if !sending.is_follower() => {
+                debug!(peer = %addr, "connection ended: {ended}");
+            }
+            Ended::Malformed(_) | Ended::Silent(_) => warn!(follower = %addr, "follower closed: {ended}"),
+            Ended::Closed | Ended::Io(_) | Ended::Stopping => {
+                info!(follower = %addr, "follower gone: {ended}")
+            }
+        }
     }
 
     /// Returns the offset up to which as many members as required have the log, to be watched. It moves with the
-    /// followers' reports and only up, except when another number of members is required from then on. Where one
-    /// member is enough it need not move.
+    /// followers' reports and only up, except when more members are required from then on. Where one member is enough
+    /// it need not move.
     pub fn replicated(&self) -> watch::Receiver<u64> {
         self.replicated.subscribe()
     }
 
     /// Changes how many members, the leader among them, must have what is confirmed.
-    pub fn set_required_acks(&self, _members: usize) {}
+    pub fn set_required_acks(&self, members: usize) {
+        self.change_members(|all, written| all.set_required(members, written, now()));
+    }
 
     /// Changes the bytes per second read from the disk for all followers together; `None` is as fast as it goes.
-    pub fn set_catch_up_bytes_per_second(&self, _rate: Option<u64>) {}
+    pub fn set_catch_up_bytes_per_second(&self, rate: Option<u64>) {
+        self.throttle.lock().set(rate);
+        self.catch_up.send_replace(rate);
+    }
 
     /// Changes how long ago a follower may have had everything to count as in sync.
-    pub fn set_max_lag(&self, _max_lag: Duration) {}
+    pub fn set_max_lag(&self, max_lag: Duration) {
+        *self.max_lag.lock() = max_lag;
+    }
 
     /// Returns the connected followers that have reported, in the order they came.
     pub fn followers(&self) -> Vec<FollowerStatus> {
-        Vec::new()
+        let max_lag = *self.max_lag.lock();
+        self.members.lock().statuses(self.store.written(), max_lag, now())
     }
 
     /// Returns since when fewer followers are connected than confirming takes; `None` when there are enough.
     pub fn missing_since(&self) -> Option<Instant> {
-        None
+        self.members.lock().missing_since()
     }
+
+    // ---- for the connections ----
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn config(&self) -> &LeaderConfig {
+        &self.config
+    }
+
+    pub(crate) fn catch_up_changes(&self) -> watch::Receiver<Option<u64>> {
+        self.catch_up.subscribe()
+    }
+
+    /// Books bytes that were read from the disk; see [`Throttle::book`].
+    pub(crate) fn book(&self, bytes: usize) -> Option<Instant> {
+        self.throttle.lock().book(bytes, now())
+    }
+
+    pub(crate) fn on_connect(&self, id: u64, addr: SocketAddr, start: u64) {
+        self.change_members(|all, written| all.on_connect(id, addr, start, written, now()));
+    }
+
+    pub(crate) fn on_report(&self, id: u64, acked: u64) {
+        self.change_members(|all, written| all.on_report(id, acked, written));
+    }
+
+    pub(crate) fn on_sent(&self, id: u64, sent: Sent, written: u64) {
+        self.members.lock().on_sent(id, sent, written, now());
+    }
+
+    fn change_members(&self, change: impl FnOnce(&mut Members, u64)) {
+        let mut members = self.members.lock();
+        change(&mut members, self.store.written());
+        let confirmed = members.confirmed();
+        self.replicated.send_if_modified(|replicated| std::mem::replace(replicated, confirmed) != confirmed);
+    }
+}
+
+/// Forgets a follower, even when its task is dropped.
+struct Closing<'a> {
+    leader: &'a Leader,
+    id: u64,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.leader.members.lock().on_close(self.id, now());
+    }
+}
+
+/// The clock that pauses with the tests.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
