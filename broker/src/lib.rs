@@ -4,6 +4,7 @@
 //! - [`session`]: one connection: gathers sends into batches, parks pulls, releases answers whose time has come
 //! - [`router`]: the one match from request code to handler; [`refusal`]: what a handler says instead of an answer
 //! - [`handlers`]: a file per data request; `handlers/admin`: a file per noun
+//! - [`identity`]: whose messages a folder holds
 //! - [`topics`], [`groups`], [`offsets`], [`clients`], [`locks`]: the tables; [`persist`]: their files
 //! - [`acks`]: what an answer waits for; [`waiting`]: who waits for messages; [`tags`]: filtering
 //! - [`slave`]: how a slave finds, joins and follows its master
@@ -19,6 +20,7 @@ pub mod clients;
 pub mod config;
 pub mod groups;
 pub mod handlers;
+pub mod identity;
 pub mod locks;
 pub mod membership;
 pub mod metrics;

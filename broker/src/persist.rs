@@ -133,21 +133,33 @@ impl Journal {
 
     /// Replaces the file by the live lines: temp, sync, rename, sync of the folder.
     pub fn rewrite<V: Serialize>(&mut self, table: &BTreeMap<String, V>) -> io::Result<()> {
-        let temp = self.path.with_extension("tmp");
         let mut text = Vec::new();
         for (k, v) in table {
             serde_json::to_writer(&mut text, &Line { k, v: Some(v) })?;
             text.push(b'\n');
         }
-        File::create(&temp)?;
-        let mut file = OpenOptions::new().append(true).open(&temp)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&temp, &self.path)?;
+        let file = renamed(&self.path, &text)?;
         // From here on the old file is nobody's: the new one takes all appends, whatever else fails.
         (self.file, self.lines, self.good) = (file, table.len(), text.len() as u64);
         sync_folder(&self.path)
     }
+}
+
+/// Replaces a small file as a whole. Durable on return; after an error or a crash it is the old one or the new one.
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    renamed(path, text)?;
+    sync_folder(path)
+}
+
+/// Writes a file beside `path`, syncs it, and renames it to `path`; its name is durable once the folder is synced.
+fn renamed(path: &Path, text: &[u8]) -> io::Result<File> {
+    let temp = path.with_extension("tmp");
+    File::create(&temp)?;
+    let mut file = OpenOptions::new().append(true).open(&temp)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&temp, path)?;
+    Ok(file)
 }
 
 /// Makes the name of a new file or folder durable.
