@@ -9,12 +9,14 @@ use daemon::metrics::RequestMetrics;
 use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::TopicConfig;
 use protocol::frame::Prepared;
+use replication::Leader;
 use store::Store;
 use tokio::sync::Notify;
 
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::groups::{self, Groups};
+use crate::live::Live;
 use crate::locks::QueueLocks;
 use crate::offsets::Offsets;
 use crate::persist::{self, LoadError};
@@ -33,8 +35,12 @@ const MAX_AUTOMATIC_GROUPS: usize = 20_000;
 pub struct Broker {
     /// Its settings.
     pub config: Config,
+    /// Those of them that change while it runs, as they are now.
+    pub live: Live,
     /// Its messages.
     pub store: Arc<Store>,
+    /// A master's side of the stream to slaves.
+    pub leader: Option<Arc<Leader>>,
     /// Its topics.
     pub topics: Topics,
     /// Its subscription groups.
@@ -88,7 +94,9 @@ impl Broker {
             waiting: Waiting::new(config.max_parked_pulls),
             more_properties: format!("{}\u{1}{}\u{2}", protocol::properties::names::CLUSTER, config.cluster),
             send_reply: Prepared::new(&[("MSG_REGION", &config.region), ("TRACE_ON", "true")]),
-            slave: (config.id != 0).then(SlaveLink::new),
+            live: Live::new(config.live.clone(), now_ms()),
+            leader: (!config.live.is_slave()).then(|| Leader::new(store.clone(), config.leader())),
+            slave: config.live.is_slave().then(SlaveLink::new),
             store,
             address,
             requests,

@@ -1,5 +1,7 @@
 //! The settings of a broker; their comments are the manual. Names are the reference implementation's where it has one.
 
+mod text;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,26 +9,20 @@ use std::time::Duration;
 use daemon::config::{ConfigErrors, Reader, Unit, UnknownKey};
 use daemon::logs::{LOG_FORMATS, LogFormat};
 use remoting::Limits;
+use replication::LeaderConfig;
 use store::StoreConfig;
 use store::retention::RetentionPolicy;
 
-/// When a message counts as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlushMode {
-    /// When it is written: it survives the death of the process, not of the machine.
-    Async,
-    /// When it is on the disk.
-    Sync,
-}
+use crate::live::LiveSettings;
 
-/// All settings. Those marked live can be changed while the broker runs.
+/// All settings. What `live` holds can be changed while the broker runs (25), the rest needs a restart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `brokerClusterName`: the cluster. Default `DefaultCluster`.
     pub cluster: String,
     /// `brokerName`: the group of master and slaves. Default: the host's name.
     pub name: String,
-    /// `brokerId`: 0 for a master; slaves do not exist yet. Default 0.
+    /// `brokerId`: 0 for a master, 1 or more for a slave, unique in its group. Default 0.
     pub id: i64,
     /// `bindAddress`: the address to listen on. Default `0.0.0.0`.
     pub bind_address: IpAddr,
@@ -42,18 +38,13 @@ pub struct Config {
     pub health_port: u16,
     /// `storePathRootDir`: the folder of everything. Default `$HOME/store`.
     pub store_dir: PathBuf,
-    /// `flushDiskType`: `ASYNC_FLUSH` or `SYNC_FLUSH`. Default `ASYNC_FLUSH`.
-    pub flush: FlushMode,
     /// `flushIntervalCommitLog`: ms between two flushes when nobody waits for one. Default 500, 1 to 60000.
     pub flush_interval: Duration,
-    /// `syncFlushTimeout`: ms after which a send that waits for its flush is answered FLUSH_DISK_TIMEOUT. Default
-    /// 5000, 1 to 60000.
-    pub sync_flush_timeout: Duration,
     /// `maxUnflushedBytes`: bytes written and not yet flushed above which a broker that flushes synchronously answers
     /// SYSTEM_BUSY. Default 256MiB, 1MiB to 64GiB.
     pub max_unflushed_bytes: u64,
-    /// `maxUnansweredSends`: sends of one connection waiting for their flush before it reads no more. Default 8192,
-    /// 1 to 1000000.
+    /// `maxUnansweredSends`: sends of one connection waiting for their flush or for slaves before it reads no more.
+    /// Default 8192, 1 to 1000000.
     pub max_unanswered_sends: usize,
     /// `mappedFileSizeCommitLog`: bytes of a commit-log segment, for segments still to be made. Default 1GiB, 64KiB to
     /// 1GiB; it must hold the largest message.
@@ -87,6 +78,10 @@ pub struct Config {
     pub max_pull_bytes: usize,
     /// `maxParkedPulls`: pulls held at once; further ones are answered at once. Default 100000, 1 to 10000000.
     pub max_parked_pulls: usize,
+    /// `accessMessageInMemoryMaxRatio`: percent of the machine's memory that messages since a consumer's last one may
+    /// take before it counts as far behind. A slave takes 10 less, so that nobody is sent to and fro. Default 40, 10 to
+    /// 90.
+    pub in_memory_ratio: u8,
     /// `flushConsumerOffsetInterval`: ms between two writes of consumer offsets. Default 5000, 100 to 600000.
     pub offset_interval: Duration,
     /// `channelExpiredTimeout`: ms after its last heartbeat when a client counts as gone. Default 120000, 1000 to
@@ -94,6 +89,13 @@ pub struct Config {
     pub client_expiry: Duration,
     /// `regionId`: told to producers. Default `DefaultRegion`.
     pub region: String,
+    /// `drainTimeoutMillis`: ms a stopping master waits for connected slaves to get the last of its log. Default 10000,
+    /// 0 to 600000.
+    pub drain_timeout: Duration,
+    /// `haListenPort`, `haMasterAddress` and the bounds of the stream between master and slaves.
+    pub ha: HaConfig,
+    /// What can be changed while the broker runs.
+    pub live: LiveSettings,
     /// `maxConnections`, `serverChannelMaxIdleTimeSeconds`, `frameTimeoutMillis`, `writeTimeoutMillis`,
     /// `maxBufferedBytes`, `maxUnansweredBytes`: bounds of connections.
     pub limits: ConnectionLimits,
@@ -103,6 +105,27 @@ pub struct Config {
     pub log_level: String,
     /// Settings that were given but do not exist.
     pub unknown: Vec<UnknownKey>,
+}
+
+/// The stream between a master and its slaves (P§6.1).
+#[derive(Debug, Clone, PartialEq)]
+pub struct HaConfig {
+    /// `haListenPort`: the port a master listens on for slaves. Default 0: `listenPort` plus 1.
+    pub listen_port: u16,
+    /// `haMasterAddress`: where a slave finds its master's stream, `host:port`. Default: what the name servers say.
+    pub master_address: Option<String>,
+    /// `haSendHeartbeatInterval`: ms after which a side that has nothing to say says so. Default 5000, 10 to 600000.
+    pub heartbeat: Duration,
+    /// `haHousekeepingInterval`: ms after which a silent peer is given up. Default 20000, 20 to 3600000, more than
+    /// `haSendHeartbeatInterval`.
+    pub housekeeping: Duration,
+    /// `haTransferBatchSize`: bytes sent to a slave at once. Default 256KiB, 4KiB to 1MiB.
+    pub transfer_bytes: usize,
+    /// `maxHaConnections`: slaves connected at once; further ones are turned away. Default 16, 1 to 1024.
+    pub max_connections: usize,
+    /// `offsetReplicationInterval`: ms after which a master puts changed consumer offsets into its log. Default 1000,
+    /// 10 to 600000.
+    pub offset_interval: Duration,
 }
 
 /// Bounds of connections.
@@ -141,7 +164,6 @@ impl Config {
                 read.refuse("brokerIP1", "an IP address");
             }
         }
-        let flush_words = [("ASYNC_FLUSH", FlushMode::Async), ("SYNC_FLUSH", FlushMode::Sync)];
         let hours = |text: &str| {
             text.split(';').map(|h| h.trim().parse().ok().filter(|h| *h < 24)).collect::<Option<Vec<u8>>>()
         };
@@ -161,9 +183,7 @@ impl Config {
             ),
             health_port: read.number("healthPort", 0, 0..=u16::MAX),
             store_dir: read.optional("storePathRootDir").map_or_else(default_store_dir, PathBuf::from),
-            flush: read.choice("flushDiskType", FlushMode::Async, &flush_words),
             flush_interval: read.duration("flushIntervalCommitLog", Unit::Milliseconds, 500, 1..=60_000),
-            sync_flush_timeout: read.duration("syncFlushTimeout", Unit::Milliseconds, 5_000, 1..=60_000),
             max_unflushed_bytes: read.bytes("maxUnflushedBytes", 256 << 20, 1 << 20..=64 << 30),
             max_unanswered_sends: read.number("maxUnansweredSends", 8192, 1..=1_000_000),
             segment_bytes: read.bytes("mappedFileSizeCommitLog", 1 << 30, 64 << 10..=1 << 30),
@@ -187,6 +207,7 @@ impl Config {
             max_pull_bytes: read.bytes("maxTransferBytesOnMessageInMemory", 256 << 10, 4 << 10..=16 << 20)
                 as usize,
             max_parked_pulls: read.number("maxParkedPulls", 100_000, 1..=10_000_000),
+            in_memory_ratio: read.number("accessMessageInMemoryMaxRatio", 40, 10..=90),
             offset_interval: read.duration(
                 "flushConsumerOffsetInterval",
                 Unit::Milliseconds,
@@ -200,17 +221,31 @@ impl Config {
                 1_000..=hour_ms,
             ),
             region: read.text("regionId", "DefaultRegion"),
+            drain_timeout: read.duration("drainTimeoutMillis", Unit::Milliseconds, 10_000, 0..=600_000),
+            ha: HaConfig::read(&mut read),
+            live: LiveSettings::read(&mut read),
             limits: ConnectionLimits::read(&mut read),
             log_format: read.choice("logFormat", LogFormat::Text, LOG_FORMATS),
             log_level: read.text("logLevel", "info"),
             unknown: Vec::new(),
         };
-        if config.id != 0 {
-            read.refuse("brokerId", "0: slaves are not supported yet");
+        if config.live.is_slave() && config.id == 0 {
+            read.refuse("brokerId", "1 or more with brokerRole=SLAVE; 0 is the master's");
         }
-        let role = read.text("brokerRole", "ASYNC_MASTER");
-        if role != "ASYNC_MASTER" {
-            read.refuse("brokerRole", "ASYNC_MASTER: replication is not supported yet");
+        if !config.live.is_slave() && config.id != 0 {
+            read.refuse("brokerId", "0 unless brokerRole=SLAVE");
+        }
+        if config.ha.listen_port == 0 {
+            config.ha.listen_port = config.listen_port.wrapping_add(1);
+        }
+        if [0, config.listen_port, config.listen_port - 2].contains(&config.ha.listen_port) {
+            read.refuse(
+                "haListenPort",
+                "a port that is neither listenPort nor two below it; its default is listenPort plus 1",
+            );
+        }
+        if config.ha.housekeeping <= config.ha.heartbeat {
+            read.refuse("haHousekeepingInterval", "more than haSendHeartbeatInterval");
         }
         if config.max_record_bytes() as u64 + 8 > config.segment_bytes {
             read.refuse("mappedFileSizeCommitLog", "maxMessageSize plus 64 KiB and 8 bytes at least");
@@ -245,6 +280,19 @@ impl Config {
         }
     }
 
+    /// Returns the settings of a master's side of the stream.
+    pub fn leader(&self) -> LeaderConfig {
+        LeaderConfig {
+            max_transfer_bytes: self.ha.transfer_bytes,
+            heartbeat: self.ha.heartbeat,
+            housekeeping: self.ha.housekeeping,
+            max_followers: self.ha.max_connections,
+            max_lag: self.live.max_slave_lag,
+            required_acks: self.live.required_acks(),
+            catch_up_bytes_per_second: self.live.catch_up_bytes_per_second,
+        }
+    }
+
     /// Returns the bounds of connections.
     pub fn limits(&self) -> Limits {
         Limits {
@@ -255,6 +303,39 @@ impl Config {
             max_buffered_bytes: self.limits.buffered as usize,
             max_unanswered_bytes: self.limits.unanswered as usize,
             ..Limits::default()
+        }
+    }
+}
+
+impl HaConfig {
+    fn read(read: &mut Reader<'_>) -> Self {
+        let minutes_ms = 600_000;
+        let master_address = read.optional("haMasterAddress");
+        let is_address = |text: &str| {
+            text.rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+        };
+        if master_address.as_deref().is_some_and(|text| !is_address(text)) {
+            read.refuse("haMasterAddress", "host:port");
+        }
+        Self {
+            listen_port: read.number("haListenPort", 0, 0..=u16::MAX),
+            master_address,
+            heartbeat: read.duration("haSendHeartbeatInterval", Unit::Milliseconds, 5_000, 10..=minutes_ms),
+            housekeeping: read.duration(
+                "haHousekeepingInterval",
+                Unit::Milliseconds,
+                20_000,
+                20..=6 * minutes_ms,
+            ),
+            transfer_bytes: read.bytes("haTransferBatchSize", 256 << 10, 4 << 10..=1 << 20) as usize,
+            max_connections: read.number("maxHaConnections", 16, 1..=1024),
+            offset_interval: read.duration(
+                "offsetReplicationInterval",
+                Unit::Milliseconds,
+                1_000,
+                10..=minutes_ms,
+            ),
         }
     }
 }
@@ -297,9 +378,11 @@ mod tests {
     #[test]
     fn every_wrong_setting_is_named_with_what_is_allowed() {
         let text = read(&[
-            ("brokerId", "1"),
             ("brokerRole", "SLAVE"),
-            ("listenPort", "80"),
+            ("haMasterAddress", "master"),
+            ("haListenPort", "10909"),
+            ("haSendHeartbeatInterval", "20000"),
+            ("registerNameServerPeriod", "80"),
             ("flushDiskType", "SOMETIMES"),
             ("brokerIP1", "localhost"),
             ("deleteWhen", "24"),
@@ -308,9 +391,11 @@ mod tests {
         .unwrap_err()
         .to_string();
         for part in [
-            "brokerId",
-            "brokerRole",
-            "listenPort",
+            "brokerId is missing: allowed is 1 or more with brokerRole=SLAVE",
+            "haMasterAddress=master: allowed is host:port",
+            "haListenPort=10909: allowed is a port that is neither listenPort nor two below it",
+            "haHousekeepingInterval is missing: allowed is more than haSendHeartbeatInterval",
+            "registerNameServerPeriod",
             "SOMETIMES",
             "localhost",
             "deleteWhen",
@@ -321,10 +406,21 @@ mod tests {
     }
 
     #[test]
+    fn only_slaves_have_ids_of_slaves() {
+        let slave = read(&[("brokerRole", "SLAVE"), ("brokerId", "2")]).unwrap();
+        assert!(slave.live.is_slave());
+        for role in ["ASYNC_MASTER", "SYNC_MASTER"] {
+            let error = read(&[("brokerRole", role), ("brokerId", "2")]).unwrap_err().to_string();
+            assert!(error.contains("brokerId=2: allowed is 0 unless brokerRole=SLAVE"), "{error}");
+        }
+    }
+
+    #[test]
     fn defaults_are_the_references() {
         let c = read(&[("namesrvAddr", "a:1;b:2")]).unwrap();
         assert_eq!(c.name_servers, ["a:1", "b:2"]);
         assert_eq!((c.listen_port, c.default_queues, c.max_message_size), (10911, 8, 4 << 20));
+        assert_eq!((c.ha.listen_port, c.live.in_sync_replicas, c.live.slave_read), (10912, 1, false));
         assert_eq!(c.store().retention, RetentionPolicy::default());
     }
 }

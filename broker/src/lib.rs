@@ -1,12 +1,14 @@
 //! The broker: accepts, stores, delivers.
 //!
-//! - [`run`]: start to stop; [`config`]: the settings and their manual; [`metrics`]
+//! - [`run`]: start to stop; [`config`]: the settings and their manual; [`live`]: those that change while it runs;
+//!   [`metrics`]
 //! - [`session`]: one connection: gathers sends into batches, parks pulls, releases answers whose time has come
 //! - [`router`]: the one match from request code to handler; [`refusal`]: what a handler says instead of an answer
 //! - [`handlers`]: a file per data request; `handlers/admin`: a file per noun
 //! - [`identity`]: whose messages a folder holds
 //! - [`topics`], [`groups`], [`offsets`], [`clients`], [`locks`]: the tables; [`persist`]: their files
-//! - [`acks`]: what an answer waits for; [`waiting`]: who waits for messages; [`tags`]: filtering
+//! - [`acks`]: what an answer waits for; [`unanswered`]: those that wait
+//! - [`waiting`]: who waits for messages; [`tags`]: filtering
 //! - [`slave`]: how a slave finds, joins and follows its master
 //! - [`membership`]: keeps the name servers informed; [`rates`]: messages per second
 //!
@@ -21,6 +23,8 @@ pub mod config;
 pub mod groups;
 pub mod handlers;
 pub mod identity;
+mod in_memory;
+pub mod live;
 pub mod locks;
 pub mod membership;
 pub mod metrics;
@@ -34,6 +38,7 @@ pub mod session;
 pub mod slave;
 pub mod tags;
 pub mod topics;
+pub mod unanswered;
 pub mod waiting;
 
 pub use broker::Broker;

@@ -27,6 +27,19 @@ impl Refusal {
         Refusal::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, format!("{what} is not supported yet"))
     }
 
+    /// A request that only masters serve; clients turn to the master. In Java's words.
+    pub fn not_by_a_slave() -> Refusal {
+        Refusal::new(ResponseCode::SYSTEM_BUSY, "[REJECTREQUEST]system busy, start flow control for a while")
+    }
+
+    /// A change of topics or groups asked of a slave. In Java's words.
+    pub fn tables_of_a_slave() -> Refusal {
+        Refusal::new(
+            ResponseCode::SYSTEM_ERROR,
+            "Can't modify topic or subscription group from slave broker, please execute it from master broker.",
+        )
+    }
+
     /// An internal failure.
     pub fn failed(error: impl std::fmt::Display) -> Refusal {
         Refusal::new(ResponseCode::SYSTEM_ERROR, error.to_string())

@@ -1,7 +1,8 @@
-//! One connection of a broker. Sends of one read become one batch and one write; their answers wait for the flush
-//! where that was asked for; pulls that find nothing wait for a message. All of it runs on the connection's task.
+//! One connection of a broker. Sends of one read become one batch and one write; their answers wait for the flush and
+//! for slaves where that was asked for; pulls that find nothing wait for a message. All of it runs on the connection's
+//! task.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,16 +12,17 @@ use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::{self, FrameView};
 use protocol::requests::NoFields;
 use remoting::{Peer, Service, Session};
+use replication::confirm;
 use store::{AppendError, Batch, Entry, Stored};
 use tokio::sync::watch;
 
-use crate::acks::{self, Decision, Promise};
+use crate::acks::{Promise, Reached, StoredBatch};
 use crate::broker::{Broker, now_ms};
-use crate::config::FlushMode;
 use crate::handlers::pull_message::{self, Outcome, Pull};
 use crate::handlers::send_message::{self, Caller, LastTopic, PendingSend, SendReply};
 use crate::refusal::Refusal;
 use crate::router;
+use crate::unanswered::Unanswered;
 
 /// Pulls of one connection held at once; a client has one per queue.
 const MAX_PARKED: usize = 16_384;
@@ -48,9 +50,10 @@ pub struct BrokerSession {
     sends: Vec<PendingSend>,
     begun: Option<Instant>,
     last_topic: LastTopic,
-    unanswered: VecDeque<Unanswered>,
+    unanswered: Unanswered<SentBatch>,
     unanswered_sends: usize,
     flushed: watch::Receiver<u64>,
+    replicated: Option<watch::Receiver<u64>>,
     parked: HashMap<u64, Parked>,
     deadlines: BTreeSet<(Instant, u64)>,
     next_token: u64,
@@ -59,8 +62,8 @@ pub struct BrokerSession {
 }
 
 /// Stored sends whose answers wait, all of one batch.
-struct Unanswered {
-    promise: Promise,
+struct SentBatch {
+    begun: Instant,
     sends: Vec<(PendingSend, Vec<Stored>)>,
 }
 
@@ -73,13 +76,14 @@ impl BrokerSession {
     fn new(broker: Arc<Broker>, peer: Peer) -> BrokerSession {
         BrokerSession {
             flushed: broker.store.flushed(),
+            replicated: broker.leader.as_ref().map(|leader| leader.replicated()),
             broker,
             peer,
             batch: Batch::default(),
             sends: Vec::new(),
             begun: None,
             last_topic: LastTopic::default(),
-            unanswered: VecDeque::new(),
+            unanswered: Unanswered::default(),
             unanswered_sends: 0,
             parked: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -119,6 +123,9 @@ impl BrokerSession {
         }
         let stored = (0..self.batch.len()).filter(|n| self.batch.stored(*n).is_some()).count();
         broker.rates.put.fetch_add(stored as u64, Ordering::Relaxed);
+        // The whole batch is covered by its end; so is whatever a failure left of it.
+        let end = *appended.as_ref().unwrap_or(&broker.store.written());
+        let promise = promise(&broker, end, begun);
         let mut waiting = Vec::new();
         let latency = begun.elapsed();
         for send in std::mem::take(&mut self.sends) {
@@ -127,39 +134,34 @@ impl BrokerSession {
             if self.stored.len() < send.records.len() {
                 let refusal = refusal_of(appended.as_ref().err());
                 self.refuse(&send.caller, &refusal, begun, out);
-            } else if broker.config.flush == FlushMode::Sync && send.waits {
+            } else if promise.is_some() && send.waits {
                 waiting.push((send, self.stored.clone()));
             } else {
                 answer_send(&broker, &send, &self.stored, ResponseCode::SUCCESS, latency, out);
             }
         }
-        if !waiting.is_empty() {
-            // The whole batch is covered by its end; so is whatever a failure left of it.
-            let flushed_to = appended.unwrap_or_else(|_| broker.store.written());
-            broker.store.request_flush(flushed_to);
-            let deadline = begun + broker.config.sync_flush_timeout;
+        if let Some(promise) = promise.filter(|_| !waiting.is_empty()) {
+            if promise.flush.is_some() {
+                broker.store.request_flush(end);
+            }
             self.unanswered_sends += waiting.len();
-            self.unanswered
-                .push_back(Unanswered { promise: Promise { flushed_to, deadline }, sends: waiting });
+            self.unanswered.push(promise, SentBatch { begun, sends: waiting });
         }
         self.batch.clear();
     }
 
     /// Returns true when there may be more to release once `out` is written; so does [`Self::release_pulls`].
     fn release_sends(&mut self, out: &mut Vec<u8>) -> bool {
-        while let Some(first) = self.unanswered.front() {
+        let now = Instant::now();
+        while !self.unanswered.is_empty() {
             if out.len() >= MAX_ANSWER_BYTES {
                 return true;
             }
-            let flushed = *self.flushed.borrow_and_update();
-            let Decision::Answer(code) = acks::decide(&first.promise, flushed, Instant::now()) else {
-                return false;
-            };
-            let Some(first) = self.unanswered.pop_front() else { return false };
-            self.unanswered_sends -= first.sends.len();
-            let since = first.promise.deadline - self.broker.config.sync_flush_timeout;
-            for (send, stored) in &first.sends {
-                answer_send(&self.broker, send, stored, code, since.elapsed(), out);
+            let reached = reached(&self.broker, &mut self.flushed, self.replicated.as_mut());
+            let Some((code, batch)) = self.unanswered.pop(reached, now) else { return false };
+            self.unanswered_sends -= batch.sends.len();
+            for (send, stored) in &batch.sends {
+                answer_send(&self.broker, send, stored, code, batch.begun.elapsed(), out);
             }
         }
         false
@@ -243,10 +245,45 @@ impl BrokerSession {
         record(&self.broker, caller.code, refusal.code, begun.elapsed(), out.len() - before);
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        let send = self.unanswered.front().map(|u| u.promise.deadline);
+    fn next_deadline(&mut self) -> Option<Instant> {
         let pull = self.deadlines.first().map(|(d, _)| *d);
+        if self.unanswered.is_empty() {
+            return pull;
+        }
+        let reached = reached(&self.broker, &mut self.flushed, self.replicated.as_mut());
+        let send = self.unanswered.deadline(reached, Instant::now());
         send.into_iter().chain(pull).min()
+    }
+}
+
+/// Returns what the senders of a batch that was just stored are promised; `None` when it is kept already.
+fn promise(broker: &Broker, end: u64, begun: Instant) -> Option<Promise> {
+    let settings = broker.live.load();
+    let leader = broker.leader.as_ref().filter(|_| settings.required_acks() > 1);
+    let slaves_missing_since = leader.and_then(|leader| leader.missing_since());
+    Promise::new(&settings, StoredBatch { end, begun, slaves_missing_since })
+}
+
+/// Returns how far the log has come, as each promise counts it.
+fn reached<'a>(
+    broker: &'a Broker,
+    flushed: &mut watch::Receiver<u64>,
+    replicated: Option<&mut watch::Receiver<u64>>,
+) -> impl Fn(&Promise) -> Reached + 'a {
+    let flushed = *flushed.borrow_and_update();
+    // In this order: while the settings say so many, the offset read before was of so many members at least.
+    let replicated = replicated.map_or(0, |watched| *watched.borrow_and_update());
+    let members = broker.live.load().required_acks();
+    move |promise| {
+        let replicated = match (promise.copies, &broker.leader) {
+            // Promised under other settings: the members are counted again.
+            (Some(copies), Some(leader)) if copies.members != members => {
+                let mut acks: Vec<u64> = leader.followers().iter().map(|f| f.acked).collect();
+                confirm::confirmed(broker.store.written(), &mut acks, copies.members)
+            }
+            _ => replicated,
+        };
+        Reached { flushed, replicated }
     }
 }
 
@@ -283,6 +320,16 @@ fn refusal_of(error: Option<&AppendError>) -> Refusal {
         Some(e @ AppendError::TooLarge(_)) => Refusal::new(ResponseCode::MESSAGE_ILLEGAL, e.to_string()),
         Some(e @ AppendError::Io { .. }) => Refusal::failed(e),
     }
+}
+
+/// Resolves when a watched offset has moved; never without one.
+async fn moved(offset: Option<&mut watch::Receiver<u64>>) {
+    if let Some(offset) = offset
+        && offset.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 impl Session for BrokerSession {
@@ -327,14 +374,13 @@ impl Session for BrokerSession {
                 None => std::future::pending().await,
             }
         };
-        let flushed = async {
-            if self.unanswered.is_empty() || self.flushed.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        let (flush, slaves) = (self.unanswered.waits_for_flush(), self.unanswered.waits_for_slaves());
+        let flushed = moved(flush.then_some(&mut self.flushed));
+        let replicated = moved(self.replicated.as_mut().filter(|_| slaves));
         tokio::select! {
             () = timer => {}
             () = flushed => {}
+            () = replicated => {}
         }
     }
 

@@ -5,15 +5,12 @@ use protocol::requests::{DecodeExt, OffsetReply, QueryConsumerOffset, UpdateCons
 use remoting::handler::{Reply, Request};
 
 use crate::broker::Broker;
+use crate::in_memory;
 use crate::refusal::Refusal;
 use crate::topics::MAX_QUEUES;
 
-/// Bytes of the log that count as being in memory for a new group: below this a group that never committed begins at
-/// the front of a queue, whatever it asks for (pitfall of the reference: `accessMessageInMemoryMaxRatio`).
-const IN_MEMORY_PERCENT: u64 = 40;
-
 /// Returns how far a group has consumed. A group that never did begins at 0 while the queue still begins there and is
-/// in memory; otherwise the client is told to decide.
+/// in memory, whatever it asks for; otherwise the client is told to decide.
 pub fn query(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
     let r = QueryConsumerOffset::decode(&request.header.ext)?;
     if let Some(offset) = broker.offsets.get(&r.consumer_group, &r.topic, r.queue_id) {
@@ -46,16 +43,7 @@ fn begins_in_memory(broker: &Broker, r: &QueryConsumerOffset<'_>) -> Result<bool
     let mut first = Vec::with_capacity(1);
     crate::broker::blocking(|| queue.entries(0, 1, true, &mut first)).map_err(Refusal::failed)?;
     let behind = first.first().map_or(0, |e| broker.store.written().saturating_sub(e.physical));
-    Ok(behind <= memory_bytes() / 100 * IN_MEMORY_PERCENT)
-}
-
-/// Physical memory of the machine.
-fn memory_bytes() -> u64 {
-    static BYTES: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
-        let info = rustix::system::sysinfo();
-        info.totalram as u64 * info.mem_unit as u64
-    });
-    *BYTES
+    Ok(behind <= in_memory::bytes(&broker.config))
 }
 
 /// Sets how far a group has consumed.

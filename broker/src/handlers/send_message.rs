@@ -17,6 +17,7 @@ use store::index::keys;
 use store::{Batch, Queue};
 
 use crate::broker::{Broker, now_ms};
+use crate::live::FlushMode;
 use crate::refusal::{FAQ, Refusal};
 use crate::topics::{self, MAX_QUEUES};
 
@@ -36,7 +37,7 @@ pub struct PendingSend {
     pub queue_id: u32,
     /// Unique key of the first, as the answer repeats it.
     pub uniq_key: UniqKey,
-    /// Whether the answer waits for the flush the broker is set to.
+    /// Whether the answer waits for the flush and the copies the broker is set to.
     pub waits: bool,
 }
 
@@ -150,8 +151,8 @@ pub fn prepare(
     batch: &mut Batch,
 ) -> Result<PendingSend, Refusal> {
     let caller = Caller::of(frame);
-    let request = SendMessage::decode(caller.code, &frame.header.ext)?;
     check_limits(broker)?;
+    let request = SendMessage::decode(caller.code, &frame.header.ext)?;
     check_message(broker, &request, frame.body)?;
     let (queue_id, queue) = find_queue(broker, &request, last)?;
     let record = NewRecord {
@@ -210,12 +211,14 @@ fn find_queue(
 }
 
 fn check_limits(broker: &Broker) -> Result<(), Refusal> {
+    if broker.slave.is_some() {
+        return Err(Refusal::not_by_a_slave());
+    }
     if broker.is_stopping() {
         return Err(Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker is shutting down"));
     }
     let unflushed = broker.store.written().saturating_sub(broker.store.flushed_offset());
-    if broker.config.flush == crate::config::FlushMode::Sync && unflushed > broker.config.max_unflushed_bytes
-    {
+    if unflushed > broker.config.max_unflushed_bytes && broker.live.load().flush == FlushMode::Sync {
         let remark = format!(
             "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, {unflushed} bytes not flushed"
         );
