@@ -3,6 +3,7 @@
 //! | Module                    | Holds                                                           |
 //! |---------------------------|-----------------------------------------------------------------|
 //! | [`namesrv`], [`broker`]   | one function per request we send                                |
+//! | [`replica`]               | the requests of a slave to its master                           |
 //! | [`connections`]           | one connection per address, made anew when it is lost           |
 //! | [`routes`]                | where the queues of a topic are, remembered for half a minute   |
 //! | [`producer`], [`consumer`]| small; for the proxy, the benchmark, the command line and tests |
@@ -20,6 +21,7 @@ mod error;
 pub mod message;
 pub mod namesrv;
 pub mod producer;
+pub mod replica;
 pub mod routes;
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ pub const CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 /// Messages waiting for a time.
 pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// Changes of a Gantry master's topics, groups and offsets, for its slaves; no client reads or writes it.
+pub const METADATA_TOPIC: &str = "rmq_sys_gantry_metadata";
+/// The group under which a Gantry slave notes how far it has taken them over.
+pub const METADATA_GROUP: &str = "CID_RMQ_SYS_GANTRY_METADATA";
 /// Topics with this prefix hold what a group could not consume.
 pub const RETRY_PREFIX: &str = "%RETRY%";
 /// Topics with this prefix hold what a group gave up on.
@@ -38,8 +42,15 @@ pub const SYSTEM_GROUPS: [&str; 8] = [
 ];
 
 /// Topics to which clients may not send.
-pub const NOT_SENDABLE: [&str; 6] =
-    [SCHEDULE_TOPIC, HALF_TOPIC, OP_HALF_TOPIC, CHECK_MAX_TIME_TOPIC, SELF_TEST_TOPIC, OFFSET_MOVED_EVENT];
+pub const NOT_SENDABLE: [&str; 7] = [
+    SCHEDULE_TOPIC,
+    HALF_TOPIC,
+    OP_HALF_TOPIC,
+    CHECK_MAX_TIME_TOPIC,
+    SELF_TEST_TOPIC,
+    OFFSET_MOVED_EVENT,
+    METADATA_TOPIC,
+];
 
 /// Longest topic name a user may choose.
 pub const MAX_TOPIC: usize = 127;

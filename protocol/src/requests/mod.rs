@@ -11,6 +11,7 @@ mod clients;
 mod namesrv;
 mod offsets;
 mod pull_message;
+mod replication;
 mod send_message;
 
 pub use admin::*;
@@ -18,6 +19,7 @@ pub use clients::*;
 pub use namesrv::*;
 pub use offsets::*;
 pub use pull_message::*;
+pub use replication::*;
 pub use send_message::*;
 
 /// A required field that a request does not carry, or carries unreadably. Servers answer SYSTEM_ERROR with this text.
