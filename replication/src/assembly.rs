@@ -187,11 +187,11 @@ mod tests {
         let log = log(0, &[10, 20]);
         let mut assembly = Assembly::new(0, false, MAX);
         let (got, _) = feed(&mut assembly, &frame(0, &log[..log.len() - 1]), 1000).unwrap();
-        assert_eq!(got, log[..103]);
-        assert_eq!(assembly.wanted, log.len() - 103);
+        assert_eq!(got, log[..102]);
+        assert_eq!(assembly.wanted, log.len() - 102);
         let (got, _) =
             feed(&mut assembly, &frame(log.len() as u64 - 1, &log[log.len() - 1..]), 1000).unwrap();
-        assert_eq!(got, log[103..]);
+        assert_eq!(got, log[102..]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! reports meanwhile. A follower that does not read holds up nobody but itself.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use store::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
@@ -82,6 +83,8 @@ pub struct Leader {
     max_lag: Mutex<Duration>,
     throttle: Mutex<Throttle>,
     catch_up: watch::Sender<Option<u64>>,
+    /// Notified of every report and of every follower that goes.
+    moved: Notify,
     next_id: AtomicU64,
 }
 
@@ -95,6 +98,7 @@ impl Leader {
             max_lag: Mutex::new(config.max_lag),
             throttle: Mutex::new(Throttle::new(config.catch_up_bytes_per_second)),
             catch_up: watch::Sender::new(config.catch_up_bytes_per_second),
+            moved: Notify::new(),
             next_id: AtomicU64::new(0),
             config,
         })
@@ -201,6 +205,20 @@ impl Leader {
         self.members.lock().missing_since()
     }
 
+    /// Resolves when every connected follower that is in sync has the whole log; at once when there is none. For a
+    /// leader that stops, when nothing is appended any more.
+    pub async fn drained(&self) {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            moved.as_mut().enable();
+            let written = self.store.written();
+            if self.followers().iter().all(|follower| !follower.in_sync || follower.acked >= written) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     // ---- for the connections ----
 
     pub(crate) fn store(&self) -> &Store {
@@ -237,6 +255,8 @@ impl Leader {
         change(&mut members, self.store.written());
         let confirmed = members.confirmed();
         self.replicated.send_if_modified(|replicated| std::mem::replace(replicated, confirmed) != confirmed);
+        drop(members);
+        self.moved.notify_waiters();
     }
 }
 
@@ -249,6 +269,7 @@ struct Closing<'a> {
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.leader.members.lock().on_close(self.id, now());
+        self.leader.moved.notify_waiters();
     }
 }
 

@@ -9,6 +9,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
 
+#[cfg(test)]
+extern crate self as replication;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 mod assembly;
 pub mod confirm;
 pub mod follower;
