@@ -328,3 +328,235 @@ impl Reports {
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use crate::support::{Site, StoreLog, until};
+    use crate::wire::{FrameHead, encode_head};
+
+    /// A follower with one connection, of which the test is the master.
+    struct Rig {
+        site: Site,
+        log: Arc<StoreLog>,
+        following: Arc<Following>,
+        master: DuplexStream,
+        connection: JoinHandle<FollowError>,
+        stop: watch::Sender<bool>,
+    }
+
+    fn rig(site: Site, flushed_acks: bool, pipe: usize) -> Rig {
+        let log = Arc::new(StoreLog::new(&site.store));
+        log.flushed_acks.store(flushed_acks, Ordering::Relaxed);
+        let following = Following::new();
+        let (near, master) = duplex(pipe);
+        let stop = watch::Sender::new(false);
+        let (own, shown, stopped) = (log.clone(), following.clone(), stop.subscribe());
+        let connection = tokio::spawn(async move {
+            let (reader, writer) = tokio::io::split(near);
+            let config = FollowerConfig::default();
+            let Err(ended) = Connection::new(reader, writer, &*own, &config, &shown).drive(stopped).await;
+            ended
+        });
+        Rig { site, log, following, master, connection, stop }
+    }
+
+    impl Rig {
+        async fn report(&mut self) -> u64 {
+            let mut bytes = [0; REPORT];
+            self.master.read_exact(&mut bytes).await.unwrap();
+            u64::from_be_bytes(bytes)
+        }
+
+        async fn send(&mut self, offset: u64, body: &[u8]) {
+            let head = encode_head(FrameHead { offset, size: body.len() });
+            self.master.write_all(&[&head[..], body].concat()).await.unwrap();
+        }
+    }
+
+    /// A master's log.
+    fn log(bodies: impl IntoIterator<Item = usize>) -> Vec<u8> {
+        let site = Site::new(4096);
+        site.append(bodies);
+        site.log()
+    }
+
+    const ROOM: usize = 4 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_on_the_wire_are_those_of_the_protocol() {
+        let bytes = log([3]);
+        let mut rig = rig(Site::new(4096), false, ROOM);
+        let mut report = [9; 8];
+        rig.master.read_exact(&mut report).await.unwrap();
+        assert_eq!(report, [0; 8]);
+        rig.master.write_all(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, bytes.len() as u8]).await.unwrap();
+        rig.master.write_all(&bytes).await.unwrap();
+        rig.master.read_exact(&mut report).await.unwrap();
+        assert_eq!(report, [0, 0, 0, 0, 0, 0, 0, bytes.len() as u8]);
+        assert_eq!(rig.site.log(), bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_reports_after_what_it_appends_and_every_five_seconds() {
+        let bytes = log([10, 20]);
+        let site = Site::new(4096);
+        site.append([10]);
+        let first = site.store.written();
+        let mut rig = rig(site, false, ROOM);
+        let begun = now();
+        assert_eq!(rig.report().await, first);
+        assert_eq!(rig.report().await, first);
+        assert_eq!(now() - begun, Duration::from_secs(5));
+        rig.send(first, &bytes[first as usize..]).await;
+        assert_eq!(rig.report().await, bytes.len() as u64);
+        assert_eq!(now() - begun, Duration::from_secs(5));
+        rig.send(bytes.len() as u64, &[]).await;
+        assert_eq!(rig.report().await, bytes.len() as u64);
+        assert_eq!(now() - begun, Duration::from_secs(10), "a heartbeat brings nothing to report");
+        let state = rig.following.state(now());
+        assert!(state.connected);
+        assert_eq!((state.end, state.master_end), (bytes.len() as u64, bytes.len() as u64));
+        assert_eq!(state.received_bytes, 24 + bytes.len() as u64 - first);
+        assert_eq!(state.last_contact, Some(begun + Duration::from_secs(5)));
+        assert_eq!(state.last_report, Some(now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_is_not_complete_is_not_reported() {
+        let bytes = log([10, 20]);
+        let first = 102;
+        let mut rig = rig(Site::new(4096), false, ROOM);
+        assert_eq!(rig.report().await, 0);
+        rig.send(0, &bytes[..150]).await;
+        assert_eq!(rig.report().await, first);
+        rig.send(150, &bytes[150..151]).await;
+        let begun = now();
+        assert_eq!(rig.report().await, first);
+        assert_eq!(now() - begun, Duration::from_secs(5));
+        rig.send(151, &bytes[151..]).await;
+        assert_eq!(rig.report().await, bytes.len() as u64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_master_that_falls_silent_is_given_up() {
+        let mut rig = rig(Site::new(4096), false, ROOM);
+        let begun = now();
+        rig.report().await;
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        rig.send(0, &[]).await;
+        let ended = rig.connection.await.unwrap();
+        assert_eq!(ended.to_string(), "follow: the master sent nothing for 20s (haHousekeepingInterval)");
+        assert_eq!(now() - begun, Duration::from_secs(27));
+        assert!(!rig.following.state(now()).connected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_and_closing_end_it() {
+        let rig_1 = rig(Site::new(4096), false, ROOM);
+        rig_1.stop.send_replace(true);
+        assert!(matches!(rig_1.connection.await.unwrap(), FollowError::Stopped));
+        let mut rig_2 = rig(Site::new(4096), false, ROOM);
+        rig_2.report().await;
+        drop(rig_2.master);
+        assert!(matches!(rig_2.connection.await.unwrap(), FollowError::Closed { end: 0 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_belong_at_the_end_ends_it_and_changes_nothing() {
+        let bytes = log([10, 20]);
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() - 10] ^= 1;
+        for (offset, body, want) in [
+            (103, &bytes[102..], "follow: the master sends 112 bytes from 103, but 102 comes next here"),
+            (0, &bytes[..], "follow: the master sends 214 bytes from 0, but 102 comes next here"),
+            (5000, &[], "follow: the master sends 0 bytes from 5000, but 102 comes next here"),
+            (102, &[1; 40], "append log: what stands at 102 is no intact record: magic"),
+            (102, &flipped[102..], "append log: what stands at 102 is no intact record: body checksum"),
+            (
+                102,
+                &bytes[..102],
+                "append log: what stands at 102 is no intact record: record of another position",
+            ),
+        ] {
+            let site = Site::new(4096);
+            site.append([10]);
+            let mut rig = rig(site, false, ROOM);
+            assert_eq!(rig.report().await, 102);
+            rig.send(offset, body).await;
+            assert_eq!(rig.connection.await.unwrap().to_string(), want);
+            assert_eq!(rig.site.log(), bytes[..102]);
+        }
+        let mut rig = rig(Site::new(4096), false, ROOM);
+        rig.master.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
+        assert_eq!(
+            rig.connection.await.unwrap().to_string(),
+            "follow: frame at 5211883372140310073 of 540291104 bytes, at most 4194304 are possible; is the address that of a master's HA port?"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_log_begins_where_the_master_s_does() {
+        let master = Site::new(4096);
+        master.store.start_over(8192).unwrap();
+        master.append([10, 20]);
+        let mut rig = rig(Site::new(4096), false, ROOM);
+        assert_eq!(rig.report().await, 0);
+        rig.send(8192, &[]).await;
+        rig.send(8192, &master.log()).await;
+        assert_eq!(rig.report().await, master.store.written());
+        assert_eq!(rig.site.files(), master.files());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_master_that_takes_no_reports_does_not_stop_the_appending() {
+        let master = Site::new(64 << 10);
+        // Records of 102 bytes, each in a frame of its own: more reports than the pipe holds.
+        let end = master.append([10; 400]);
+        let bytes = master.log();
+        let mut rig = rig(Site::new(64 << 10), false, 1000);
+        for (i, record) in bytes.chunks(102).enumerate() {
+            rig.send(i as u64 * 102, record).await;
+            until("the record", || rig.site.store.written() == (i as u64 + 1) * 102).await;
+        }
+        let mut reports = vec![rig.report().await];
+        while *reports.last().unwrap() < end {
+            reports.push(rig.report().await);
+        }
+        assert!(reports.is_sorted());
+        assert!(
+            (100..130).contains(&reports.len()),
+            "what fits the pipe, and then the newest: {}",
+            reports.len()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_flushed_acks_only_what_is_flushed_is_reported() {
+        let bytes = log([10, 20, 30]);
+        let site = Site::new(4096);
+        site.append([10]);
+        let mut rig = rig(site, true, ROOM);
+        let early = tokio::time::timeout(Duration::from_secs(15), rig.report()).await;
+        assert!(early.is_err(), "where to go on from is not durable yet");
+        rig.site.store.flush_now();
+        assert_eq!(rig.report().await, 102);
+        rig.send(102, &bytes[102..214]).await;
+        until("the append", || rig.log.end() == 214).await;
+        assert_eq!(rig.report().await, 102, "five seconds later");
+        rig.site.store.flush_now();
+        let begun = now();
+        assert_eq!(rig.report().await, 214);
+        assert_eq!(now(), begun, "at once");
+        rig.log.flushed_acks.store(false, Ordering::Relaxed);
+        rig.send(214, &bytes[214..]).await;
+        assert_eq!(rig.report().await, bytes.len() as u64);
+        assert_eq!(rig.site.store.flushed_offset(), 214);
+    }
+}
