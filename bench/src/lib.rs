@@ -9,6 +9,7 @@
 //! | [`load`]         | the generator: closed loop, windows, coalesced writes                      |
 //! | [`mock`]         | the mock broker                                                            |
 //! | [`servers`]      | servers as processes: pinned, ready, stopped, their files removed          |
+//! | [`catchup`]      | what sends notice while a slave catches up; only reported                  |
 //! | [`instructions`] | user instructions per send, by callgrind: the only figure that gates       |
 //! | [`limits`]       | what this machine can do at most                                           |
 //! | [`report`]       | tables for people, JSON for scripts, the check against stored bars         |
@@ -17,6 +18,7 @@
 //! Nothing here is linked into a server, and no server is linked here: both sides run as processes.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod catchup;
 pub mod cpu;
 pub mod instructions;
 pub mod limits;
@@ -62,6 +64,9 @@ pub fn run(options: &Options) -> Result<()> {
         let pairs = pairs::measure(&scenario, &place, options)
             .with_context(|| format!("measure scenario {}", scenario.id))?;
         report.add_pairs(&scenario, pairs);
+    }
+    if names.contains(&Name::Catchup) {
+        report.add_catch_ups(catchup::measure(&place, options).context("measure catching up")?);
     }
     if names.contains(&Name::Instructions) {
         report.add_instructions(instructions::measure(&place)?);

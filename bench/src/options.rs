@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use protocol::header::Serialization;
 
+use crate::catchup::CatchUpOptions;
 use crate::mock::Ack;
 
 /// Measure a broker beside a mock that does only the unavoidable.
@@ -50,6 +51,8 @@ pub struct Options {
     /// Exit with 1 when instructions per send exceed the bar stored in a file
     #[arg(long, value_name = "FILE")]
     pub check: Option<PathBuf>,
+    #[command(flatten)]
+    pub catch_up: CatchUpOptions,
     #[command(subcommand)]
     pub hidden: Option<Hidden>,
 }
@@ -69,6 +72,8 @@ pub enum Name {
     D,
     /// Pulls of 32 messages: 1 and 4 in flight
     E,
+    /// What sends notice while a slave catches up, and how fast it does
+    Catchup,
     /// User instructions per send, counted by callgrind
     Instructions,
     /// What this machine can do at most

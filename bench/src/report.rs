@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::catchup::CatchUp;
 use crate::instructions::Instructions;
 use crate::limits::Limit;
 use crate::options::Options;
@@ -26,6 +27,7 @@ pub struct Report {
     seconds: u64,
     warm_up_seconds: u64,
     scenarios: Vec<Measured>,
+    catch_ups: Vec<CatchUp>,
     instructions: Option<Instructions>,
     limits: Vec<Limit>,
 }
@@ -85,6 +87,7 @@ impl Report {
             seconds: options.secs,
             warm_up_seconds: options.warm_up,
             scenarios: Vec::new(),
+            catch_ups: Vec::new(),
             instructions: None,
             limits: Vec::new(),
         }
@@ -129,6 +132,23 @@ impl Report {
             println!("first refusal: {error}");
         }
         self.scenarios.push(Measured { id: scenario.id, conditions: scenario.describe(), pairs, ratio });
+    }
+
+    /// Adds and prints how slaves caught up.
+    pub fn add_catch_ups(&mut self, catch_ups: Vec<CatchUp>) {
+        println!("{:<26}{:>8}{:>9}{:>9}{:>9}{:>10}", "", "msg/s", "p50us", "p99us", "p99.9us", "max us");
+        for run in &catch_ups {
+            let throttle = run.throttle_mib.map_or("no throttle".to_owned(), |mib| format!("{mib} MiB/s"));
+            for (when, sends) in [("without slave", &run.before), ("catching up", &run.during)] {
+                println!(
+                    "{throttle:<12}{when:<14}{:>8.0}{:>9.1}{:>9.1}{:>9.1}{:>10.1}",
+                    sends.per_second, sends.p50_us, sends.p99_us, sends.p999_us, sends.max_us
+                );
+            }
+            let (mib, seconds, rate) = (run.backlog_mib, run.seconds, run.mib_per_second);
+            println!("{throttle:<12}{mib:.0} MiB in {seconds:.2} s, {rate:.0} MiB/s");
+        }
+        self.catch_ups = catch_ups;
     }
 
     /// Adds and prints the instruction count.

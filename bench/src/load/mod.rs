@@ -179,11 +179,13 @@ fn pass_phases(
 }
 
 impl Outcome {
-    fn empty() -> Self {
+    /// Returns the outcome of no load at all.
+    pub fn empty() -> Self {
         Self { messages: 0, elapsed: Duration::ZERO, latency: new_histogram(), errors: 0, first_error: None }
     }
 
-    fn add(&mut self, other: Outcome) {
+    /// Adds what another load counted. The time stays: whether both ran at once the caller knows.
+    pub fn add(&mut self, other: Outcome) {
         self.messages += other.messages;
         self.errors += other.errors;
         self.first_error = self.first_error.take().or(other.first_error);

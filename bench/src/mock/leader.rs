@@ -24,7 +24,14 @@ const REPORT_SIZE: usize = 8;
 pub struct Leader {
     ring: Arc<Ring>,
     link: Mutex<Option<Link>>,
-    held: Mutex<Vec<(u64, Held)>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Answers with the end of their records, and how far the replica is, which may be further already.
+#[derive(Default)]
+struct Waiting {
+    held: Vec<(u64, Held)>,
+    reported: u64,
 }
 
 struct Link {
@@ -36,7 +43,7 @@ struct Link {
 impl Leader {
     /// Starts the thread that serves one replica after the other; it ends with the process.
     pub fn start(ring: Arc<Ring>, listener: TcpListener) -> Arc<Self> {
-        let leader = Arc::new(Self { ring, link: Mutex::new(None), held: Mutex::new(Vec::new()) });
+        let leader = Arc::new(Self { ring, link: Mutex::new(None), waiting: Mutex::default() });
         let handle = leader.clone();
         std::thread::spawn(move || {
             for replica in listener.incoming().flatten() {
@@ -70,8 +77,7 @@ impl Leader {
 
     // The first report says where the replica wants to begin, all of them how far it is.
     fn on_report(&self, stored: u64, replica: &Arc<TcpStream>) -> Result<()> {
-        let covered: Vec<_> = self.held.lock().extract_if(.., |(end, _)| *end <= stored).collect();
-        send(covered.into_iter().map(|(_, held)| held));
+        send(self.waiting.lock().on_report(stored));
         let mut link = self.link.lock();
         if link.is_none() {
             let link = link.insert(Link { replica: replica.clone(), sent: stored, frame: Vec::new() });
@@ -83,13 +89,29 @@ impl Leader {
 
 impl Hold for Leader {
     fn hold(&self, stream: &Arc<TcpStream>, answers: Vec<u8>) {
-        // First held, then streamed: no report can come too early.
-        self.held.lock().push((self.ring.end(), Held { stream: stream.clone(), answers }));
+        let held = Held { stream: stream.clone(), answers };
+        send(self.waiting.lock().on_held(self.ring.end(), held));
         let mut link = self.link.lock();
         if let Some(Err(error)) = link.as_mut().map(|link| link.stream(&self.ring)) {
             eprintln!("mock: {error:#}");
             *link = None;
         }
+    }
+}
+
+impl Waiting {
+    // Another connection's thread may have streamed these records, and the replica have reported them.
+    fn on_held(&mut self, end: u64, held: Held) -> Vec<Held> {
+        if end <= self.reported {
+            return vec![held];
+        }
+        self.held.push((end, held));
+        Vec::new()
+    }
+
+    fn on_report(&mut self, stored: u64) -> Vec<Held> {
+        self.reported = stored;
+        self.held.extract_if(.., |(end, _)| *end <= stored).map(|(_, held)| held).collect()
     }
 }
 
@@ -132,6 +154,17 @@ mod tests {
         let mut bytes = vec![0; count];
         stream.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    #[test]
+    fn answers_whose_records_were_reported_before_they_are_held_leave_at_once() {
+        let client = pair();
+        let held = || Held { stream: client.near.clone(), answers: Vec::new() };
+        let mut waiting = Waiting::default();
+        assert_eq!(waiting.on_held(10, held()).len(), 0);
+        assert_eq!(waiting.on_report(20).len(), 1);
+        assert_eq!(waiting.on_held(20, held()).len(), 1);
+        assert_eq!(waiting.on_held(21, held()).len(), 0);
     }
 
     #[test]

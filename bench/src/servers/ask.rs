@@ -4,10 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
+use protocol::bodies::kv_table::KvTable;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::{self, CommandHead, Decoded};
 use protocol::header::Serialization;
-use protocol::requests::CreateTopic;
+use protocol::json::JsonBody;
+use protocol::requests::{CreateTopic, EncodeExt, NoFields};
 
 use super::process::START_LIMIT;
 use crate::scenarios::{QUEUES, TOPIC};
@@ -25,25 +27,40 @@ pub fn create_topic(address: SocketAddr) -> Result<()> {
         order: false,
         attributes: None,
     };
+    ask(address, RequestCode::UPDATE_AND_CREATE_TOPIC, &header).context("create the topic")?;
+    Ok(())
+}
+
+/// Returns where a broker's log ends.
+pub fn log_end(address: SocketAddr) -> Result<u64> {
+    let body = ask(address, RequestCode::GET_BROKER_RUNTIME_INFO, &NoFields)?;
+    let facts = KvTable::decode(&body).context("read what the broker says of itself")?;
+    let end = facts.table.get("commitLogMaxOffset").context("the broker does not say where its log ends")?;
+    end.parse().with_context(|| format!("read where the log ends from {end:?}"))
+}
+
+/// Returns the body of the answer.
+fn ask(address: SocketAddr, code: RequestCode, fields: &impl EncodeExt) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    let head = CommandHead::request(Serialization::Json, RequestCode::UPDATE_AND_CREATE_TOPIC.0, 1);
-    frame::encode(&mut out, &head, &header, &[]);
-    let mut stream = TcpStream::connect(address).context("connect to the broker")?;
+    frame::encode(&mut out, &CommandHead::request(Serialization::Json, code.0, 1), fields, &[]);
+    let mut stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
     stream.set_read_timeout(Some(START_LIMIT))?;
     stream.write_all(&out)?;
     let mut input = Vec::new();
     loop {
         match frame::decode(&input) {
-            Decoded::Frame(answer, _) if answer.header.code == ResponseCode::SUCCESS.0 => return Ok(()),
-            Decoded::Frame(answer, _) => {
-                bail!("create the topic: {:?} {:?}", answer.header.code, answer.header.remark)
+            Decoded::Frame(answer, _) if answer.header.code == ResponseCode::SUCCESS.0 => {
+                return Ok(answer.body.to_vec());
             }
-            Decoded::Malformed(error) => return Err(error).context("create the topic"),
+            Decoded::Frame(answer, _) => {
+                bail!("refused with {}: {:?}", answer.header.code, answer.header.remark)
+            }
+            Decoded::Malformed(error) => return Err(error).context("malformed answer"),
             Decoded::NeedMore(_) => {}
         }
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk)? {
-            0 => bail!("create the topic: the broker closed the connection"),
+            0 => bail!("the broker closed the connection"),
             read => input.extend_from_slice(&chunk[..read]),
         }
     }

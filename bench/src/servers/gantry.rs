@@ -18,11 +18,13 @@ pub fn start(ack: Ack, place: &Place, command: Command) -> Result<Server> {
     let group = Group::start(place)?;
     let mut members = vec![group.start_master(ack, command)?];
     if ack == Ack::Replicated {
-        members.push(group.start_slave()?);
+        let mut slave = group.start_slave()?;
+        slave.wait_until_ready()?;
+        members.push(slave);
     }
     let address = group.master_address();
     create_topic(address)?;
-    Ok(Server { address, members, name_server: Some(group.name_server), directory: group.directory })
+    Ok(Server { address, members, name_server: Some(group.name_server), _directory: group.directory })
 }
 
 /// A name server, and the files and ports of a broker group whose members start when they are asked to.
@@ -31,6 +33,8 @@ pub struct Group<'a> {
     ports: FreePorts,
     name_server: Process,
     directory: Directory,
+    /// What the master allows a slave that is behind; `None` is all that there is.
+    pub catch_up_bytes_per_second: Option<u64>,
 }
 
 type Settings = Vec<(&'static str, String)>;
@@ -46,8 +50,9 @@ impl<'a> Group<'a> {
             ("kvConfigPath", directory.0.join("kvConfig.json").display().to_string()),
         ];
         let name_server = Member { name: "namesrv", role: "namesrv", health_port: ports.name_server + 1 };
-        let name_server = name_server.start(place, &directory, settings, Command::new(&place.program))?;
-        Ok(Self { place, ports, name_server, directory })
+        let mut name_server = name_server.start(place, &directory, settings, Command::new(&place.program))?;
+        name_server.wait_until_ready()?;
+        Ok(Self { place, ports, name_server, directory, catch_up_bytes_per_second: None })
     }
 
     /// Starts the master and waits until it is ready.
@@ -59,10 +64,15 @@ impl<'a> Group<'a> {
             settings.push(("brokerRole", "SYNC_MASTER".to_owned()));
             settings.push(("inSyncReplicas", "2".to_owned()));
         }
-        self.start_broker("broker", self.ports.master, settings, command)
+        if let Some(limit) = self.catch_up_bytes_per_second {
+            settings.push(("haCatchUpBytesPerSecond", limit.to_string()));
+        }
+        let mut master = self.start_broker("broker", self.ports.master, settings, command)?;
+        master.wait_until_ready()?;
+        Ok(master)
     }
 
-    /// Starts the slave and waits until it is ready: until it has nearly all that the master has.
+    /// Starts the slave. It is ready once it has nearly all that the master has.
     pub fn start_slave(&self) -> Result<Process> {
         let mut settings = self.broker("slave-store", self.ports.slave);
         let master = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.master.replicas()));
@@ -76,6 +86,11 @@ impl<'a> Group<'a> {
     /// Returns where the master serves clients.
     pub fn master_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports.master.clients()).into()
+    }
+
+    /// Returns where the slave serves clients.
+    pub fn slave_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.slave.clients()).into()
     }
 
     fn broker(&self, store: &str, ports: BrokerPorts) -> Settings {
@@ -126,8 +141,6 @@ impl Member {
         fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
         let log = File::create(file("log"))?;
         command.args(["member", self.role, "--config"]).arg(&config).stdout(log.try_clone()?).stderr(log);
-        let mut process = place.spawn(command)?;
-        process.wait_until_ready(self.health_port, &file("log"))?;
-        Ok(process)
+        Ok(place.spawn(command)?.with_health(self.health_port, file("log")))
     }
 }

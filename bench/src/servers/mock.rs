@@ -25,7 +25,7 @@ pub fn start(ack: Ack, place: &Place) -> Result<Server> {
     }
     let port = ports.first().context("the mock does not say its port")?;
     let address = (Ipv4Addr::LOCALHOST, *port).into();
-    Ok(Server { address, members, name_server: None, directory })
+    Ok(Server { address, members, name_server: None, _directory: directory })
 }
 
 // Returns the ports it says it listens on, too.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin};
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
+    health: Option<Health>,
+}
+
+/// Where to ask whether it is ready, and what to show if it never is.
+struct Health {
+    port: u16,
+    log: PathBuf,
 }
 
 impl Process {
     /// Takes over a child, with its standard input if that is piped.
     pub fn new(mut child: Child) -> Self {
-        Self { stdin: child.stdin.take(), child }
+        Self { stdin: child.stdin.take(), child, health: None }
+    }
+
+    /// Adds a health port, and the log to show if it never says that the process is ready.
+    pub fn with_health(mut self, port: u16, log: PathBuf) -> Self {
+        self.health = Some(Health { port, log });
+        self
     }
 
     /// Returns its process id.
@@ -41,16 +54,21 @@ impl Process {
         Ok(line)
     }
 
-    /// Waits until its health port says that it is ready; `log` is shown if that never happens.
-    pub fn wait_until_ready(&mut self, health_port: u16, log: &Path) -> Result<()> {
+    /// Returns its log, if it has one.
+    pub fn said(&self) -> String {
+        self.health.as_ref().and_then(|health| fs::read_to_string(&health.log).ok()).unwrap_or_default()
+    }
+
+    /// Waits until its health port says that it is ready.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        let port = self.health.as_ref().context("wait for a server without a health port")?.port;
         let deadline = Instant::now() + START_LIMIT;
-        let said = || fs::read_to_string(log).unwrap_or_default();
-        while !is_ready(health_port) {
+        while !is_ready(port) {
             if let Some(status) = self.child.try_wait()? {
-                bail!("a server ended while it started, {status}:\n{}", said());
+                bail!("a server ended while it started, {status}:\n{}", self.said());
             }
             if Instant::now() > deadline {
-                bail!("a server was not ready within {} s:\n{}", START_LIMIT.as_secs(), said());
+                bail!("a server was not ready within {} s:\n{}", START_LIMIT.as_secs(), self.said());
             }
             std::thread::sleep(LOOK_EVERY);
         }
