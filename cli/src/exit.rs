@@ -16,7 +16,8 @@ Exit status:
   2  wrong use of the command
   3  the manifest has problems; standard error lists them
   4  the cluster cannot start here: a port, the data folder, the version
-  5  a member died too often";
+  5  a member died too often
+  6  the cluster answers, but a broker is missing, unreachable or out of sync";
 
 /// A failure with a status of its own. Any other error ends with status 1.
 #[derive(Debug)]
@@ -46,6 +47,9 @@ pub const BAD_MANIFEST: u8 = 3;
 pub const CANNOT_START: u8 = 4;
 /// A member was given up.
 pub const MEMBER_FAILED: u8 = 5;
+
+/// The cluster answers, but not all is as it should be.
+pub const DEGRADED: u8 = 6;
 
 /// Says what went wrong and what to do, and returns the exit status.
 pub fn report(result: anyhow::Result<()>) -> ExitCode {

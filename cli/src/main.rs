@@ -5,6 +5,7 @@
 //! | `up.rs`, `up/lines.rs` | `gantry up`: a manifest as a cluster on this machine, and what it writes |
 //! | `produce.rs` | `gantry produce`: sends messages |
 //! | `consume.rs` | `gantry consume`: shows messages |
+//! | `status.rs`, `status/` | `gantry status`: every broker, and how far its slaves are |
 //! | `topic.rs` | `gantry topic`: lists, creates, deletes, describes |
 //! | `store.rs` | `gantry store`: checks and shows a stopped broker's files |
 //! | `bench.rs` | `gantry bench`: measures a broker |
@@ -13,6 +14,7 @@
 //! | `name_server.rs` | how a command reaches a cluster |
 //! | `exit.rs` | what the exit status means; errors with their remedies |
 //! | `output.rs` | lines for people, JSON for scripts |
+//! | `table.rs` | a table for people |
 //! | `utc.rs` | a time as people read it |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -28,7 +30,9 @@ mod name_server;
 mod output;
 mod produce;
 mod scan;
+mod status;
 mod store;
+mod table;
 mod topic;
 mod up;
 mod utc;
@@ -51,6 +55,7 @@ enum Command {
     Produce(produce::Arguments),
     Consume(consume::Arguments),
     Topic(topic::Arguments),
+    Status(status::Arguments),
     #[command(subcommand)]
     Store(store::Command),
     Bench(bench::Arguments),
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
         Command::Produce(arguments) => produce::run(&arguments),
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Topic(arguments) => topic::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Store(command) => store::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Member(arguments) => member::run(&arguments),

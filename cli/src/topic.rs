@@ -6,8 +6,6 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use client::admin::{Admin, QueueBounds, Scope};
 use client::routes::{Route, RouteError, Routes};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
 use protocol::bodies::cluster_info::ClusterInfo;
 use protocol::bodies::topic_config::TopicConfig;
 use protocol::names::{
@@ -19,6 +17,7 @@ use serde_json::json;
 
 use crate::name_server::{NameServer, runtime, wait_until_known};
 use crate::output::{self, Format};
+use crate::table::table;
 
 /// Topics that every broker has for itself.
 const SYSTEM_TOPICS: [&str; 10] = [
@@ -181,19 +180,6 @@ fn done(format: Format, what: &str, topic: &str, how: &str) -> anyhow::Result<()
         Format::Json => output::json(&json!({ "topic": topic, "result": what }))?,
     }
     Ok(())
-}
-
-/// A table without lines; from the given column on numbers, aligned to the right.
-fn table<const COLUMNS: usize>(header: [&str; COLUMNS], first_number: usize) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if index >= first_number {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
 }
 
 fn brokers(route: &Route) -> BTreeSet<&str> {

@@ -143,6 +143,35 @@ fn a_topic_is_created_described_listed_and_deleted() {
 }
 
 #[test]
+fn a_broker_that_serves_is_all_that_a_cluster_of_one_has() {
+    let cluster = Quickstart::start();
+    let rows = cluster.json(&["status"]);
+    assert_eq!(rows.len(), 1);
+    let names = ["cluster", "group", "id", "role", "reachable", "in_sync_members", "members", "problem"];
+    assert_eq!(
+        names.map(|name| rows[0][name].clone()),
+        [
+            json!("DefaultCluster"),
+            json!("quickstart-broker-0"),
+            json!(0),
+            json!("master"),
+            json!(true),
+            json!(1),
+            json!(1),
+            json!(null)
+        ]
+    );
+    let before = rows[0]["log_end"].as_i64().unwrap();
+    cluster.gantry(&["produce", "orders", "--count", "5"]);
+    assert!(cluster.json(&["status"])[0]["log_end"].as_i64().unwrap() > before);
+    let table = cluster.gantry(&["status"]);
+    assert!(table.starts_with("CLUSTER ") && table.trim_end().ends_with("1 of 1"), "{table}");
+    let refused = cluster.refused(&["status", "--cluster", "Other"]);
+    assert_eq!(refused, "gantry: cluster Other is not known to the name server; known are: DefaultCluster\n");
+    cluster.stop();
+}
+
+#[test]
 fn following_a_topic_shows_messages_as_they_come() {
     let cluster = Quickstart::start();
     cluster.gantry(&["produce", "orders", "--body", "first"]);
