@@ -253,7 +253,10 @@ mod tests {
         Observed { cluster: "C".to_owned(), group: group.to_owned(), id, address: address.to_owned(), answer }
     }
 
-    fn lags(status: &Status) -> Vec<(i64, Option<i64>, Option<i64>, Option<bool>)> {
+    /// Id, acknowledged offset, lag and whether in sync.
+    type Lag = (i64, Option<i64>, Option<i64>, Option<bool>);
+
+    fn lags(status: &Status) -> Vec<Lag> {
         status.rows.iter().map(|row| (row.id, row.acked, row.lag_bytes, row.in_sync)).collect()
     }
 
