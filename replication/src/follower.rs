@@ -130,6 +130,7 @@ pub async fn follow(
     stop: watch::Receiver<bool>,
 ) -> Result<Infallible, FollowError> {
     stream.set_nodelay(true).map_err(|source| FollowError::Io { doing: "set TCP_NODELAY", source })?;
+    following.on_local_addr(stream.local_addr().ok());
     let (reader, writer) = stream.into_split();
     Connection::new(reader, writer, log, config, following).drive(stop).await
 }
@@ -497,7 +498,7 @@ mod tests {
         rig.master.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
         assert_eq!(
             rig.connection.await.unwrap().to_string(),
-            "follow: frame at 5211883372140310073 of 540291104 bytes, at most 4194304 are possible; is the address that of a master's HA port?"
+            "follow: frame at 5211883372140375601 of 540291120 bytes, at most 4194304 are possible; is the address that of a master's HA port?"
         );
     }
 

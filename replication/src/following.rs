@@ -1,5 +1,6 @@
 //! How following goes, for whoever wants to know: probes, metrics, operators.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +26,8 @@ struct Inner {
 pub struct FollowingState {
     /// Whether a master is connected and was told where to go on.
     pub connected: bool,
+    /// The own end of the last connection: the address the master knows this follower by.
+    pub local_addr: Option<SocketAddr>,
     /// End of the own log.
     pub end: u64,
     /// Largest end of the master's log that was heard of.
@@ -57,6 +60,11 @@ impl Following {
     /// The master said, elsewhere than in the stream, where its log ends: before it is followed, and at any time later.
     pub fn on_master_end(&self, end: u64) {
         self.0.lock().state.master_end = end;
+    }
+
+    /// A connection was made from this address.
+    pub(crate) fn on_local_addr(&self, addr: Option<SocketAddr>) {
+        self.0.lock().state.local_addr = addr;
     }
 
     /// A connection begins; the own log ends at `end`.
