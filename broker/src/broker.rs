@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::groups::{self, Groups};
-use crate::live::Live;
+use crate::live::{Change, ChangeError, Live};
 use crate::locks::QueueLocks;
 use crate::offsets::Offsets;
 use crate::persist::{self, LoadError};
@@ -169,6 +169,18 @@ impl Broker {
             tracing::debug!(group, "group not made yet: {e}");
             Arc::new(groups::new_group(group))
         })))
+    }
+
+    /// Changes live settings, all that are wanted or none, and returns what is different now. The change ends with the
+    /// process.
+    pub fn change_settings(&self, wanted: &[(String, String)]) -> Result<Vec<Change>, ChangeError> {
+        self.live.change(&self.config, wanted, now_ms(), |settings| {
+            if let Some(leader) = &self.leader {
+                leader.set_required_acks(settings.required_acks());
+                leader.set_catch_up_bytes_per_second(settings.catch_up_bytes_per_second);
+                leader.set_max_lag(settings.max_slave_lag);
+            }
+        })
     }
 
     /// From now on sends and pulls are refused, with a code that sends clients elsewhere.

@@ -8,7 +8,8 @@
 //! - [`identity`]: whose messages a folder holds
 //! - [`topics`], [`groups`], [`offsets`], [`clients`], [`locks`]: the tables; [`persist`]: their files
 //! - [`acks`]: what an answer waits for; [`unanswered`]: those that wait
-//! - [`waiting`]: who waits for messages; [`tags`]: filtering
+//! - [`waiting`]: who waits for messages; [`tags`]: filtering; `suggest`: which member a consumer is to ask next;
+//!   `redirects`: pulls sent to the master
 //! - [`slave`]: how a slave finds, joins and follows its master
 //! - [`membership`]: keeps the name servers informed; [`rates`]: messages per second
 //!
@@ -31,11 +32,13 @@ pub mod metrics;
 pub mod offsets;
 pub mod persist;
 pub mod rates;
+mod redirects;
 pub mod refusal;
 pub mod router;
 mod run;
 pub mod session;
 pub mod slave;
+mod suggest;
 pub mod tags;
 pub mod topics;
 pub mod unanswered;

@@ -24,6 +24,9 @@ pub fn handle(broker: &Broker, peer: &Peer, frame: &FrameView<'_>, out: &mut Vec
 }
 
 fn dispatch(broker: &Broker, peer: &Peer, request: &Request<'_>, reply: &mut Reply) -> Result<(), Refusal> {
+    if broker.slave.is_some() {
+        check_on_slave(request.code())?;
+    }
     match request.code() {
         RequestCode::HEART_BEAT => clients::heartbeat(broker, peer, request, reply),
         RequestCode::UNREGISTER_CLIENT => clients::unregister(broker, peer, request),
@@ -57,11 +60,30 @@ fn dispatch(broker: &Broker, peer: &Peer, request: &Request<'_>, reply: &mut Rep
         RequestCode::QUERY_MESSAGE => admin::messages::by_key(broker, request, reply),
         RequestCode::VIEW_MESSAGE_BY_ID => admin::messages::by_offset(broker, request, reply),
         RequestCode::GET_BROKER_RUNTIME_INFO => admin::runtime::info(broker, reply),
+        RequestCode::UPDATE_BROKER_CONFIG => admin::settings::update(broker, request),
+        RequestCode::GET_BROKER_CONFIG => admin::settings::show(broker, reply),
+        RequestCode::GET_BROKER_HA_STATUS => admin::ha::status(broker, reply),
         later if is_for_brokers(later) => Err(Refusal::not_supported(later.name())),
         other => Err(Refusal::new(
             ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
             format!(" request type {} not supported", other.0),
         )),
+    }
+}
+
+/// Refuses what only a master may do: its slaves learn it from their master.
+fn check_on_slave(code: RequestCode) -> Result<(), Refusal> {
+    match code {
+        RequestCode::UPDATE_AND_CREATE_TOPIC
+        | RequestCode::UPDATE_AND_CREATE_TOPIC_LIST
+        | RequestCode::DELETE_TOPIC_IN_BROKER
+        | RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+        | RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST
+        | RequestCode::DELETE_SUBSCRIPTIONGROUP => Err(Refusal::tables_of_a_slave()),
+        RequestCode::CONSUMER_SEND_MSG_BACK
+        | RequestCode::SEND_REPLY_MESSAGE
+        | RequestCode::SEND_REPLY_MESSAGE_V2 => Err(Refusal::not_by_a_slave()),
+        _ => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use daemon::health::Health;
 use daemon::metrics::Metrics;
 use daemon::signals::Shutdown;
 use remoting::Stats;
+use replication::Leader;
 use store::disk::real::RealDisk;
 use store::{OpenError, Store};
 use tokio::net::{TcpListener, UdpSocket};
@@ -18,8 +19,10 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::identity::{Identity, IdentityError};
 use crate::persist::LoadError;
 use crate::session::BrokerService;
+use crate::slave::{self, SlaveLink};
 use crate::{membership, metrics};
 
 /// How often silent clients are looked for (P§8.3) and rates are noted.
@@ -52,6 +55,9 @@ pub enum RunError {
     /// The threads of the store cannot be started.
     #[error("start the store: {0}")]
     Start(io::Error),
+    /// The folder of the store is not this broker's.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A table cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -66,6 +72,8 @@ pub struct Listeners {
     pub remoting: TcpListener,
     /// For clients that use the port two below.
     pub fast: TcpListener,
+    /// For slaves; a slave has none.
+    pub ha: Option<TcpListener>,
     /// For probes and metrics.
     pub http: Option<TcpListener>,
 }
@@ -84,17 +92,21 @@ impl Listeners {
             0 => None,
             port => Some(bind(port, "healthPort").await?),
         };
+        let ha = match config.live.is_slave() {
+            true => None,
+            false => Some(bind(config.ha.listen_port, "haListenPort").await?),
+        };
         let remoting = bind(config.listen_port, "listenPort").await?;
-        Ok(Self { remoting, fast: bind(config.listen_port - 2, "listenPort minus 2").await?, http })
+        Ok(Self { remoting, fast: bind(config.listen_port - 2, "listenPort minus 2").await?, ha, http })
     }
 }
 
-/// Runs a broker until `shutdown`: then it refuses sends, lets open answers leave, tells the name servers, and
-/// closes its store so that the next start scans nothing.
+/// Runs a broker until `shutdown`: then it refuses sends, tells the name servers, lets open answers leave and slaves in
+/// sync get the last of the log, and closes its store so that the next start scans nothing.
 ///
 /// # Errors
 /// [`RunError`]; nothing runs any more.
-pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), RunError> {
+pub async fn run(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), RunError> {
     for unknown in &config.unknown {
         warn!("{unknown}");
     }
@@ -112,13 +124,20 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     }
     health.set_started();
     let address = address(&config, &listeners.remoting).await?;
+    if let Some(listener) = &listeners.ha {
+        // What slaves are told is where the socket really is.
+        config.ha.listen_port = listener.local_addr().map_err(RunError::Address)?.port();
+    }
     let store = open(&config)?;
     let broker = Arc::new(Broker::new(config, store.clone(), address, metrics::requests())?);
-    restore_topics(&broker);
+    if broker.slave.is_none() {
+        restore_topics(&broker);
+    }
     let stats = Arc::<Stats>::default();
     metrics::register(&metrics, &broker, &stats);
     store.start().map_err(RunError::Start)?;
-    let served = serve(&broker, listeners.remoting, listeners.fast, &stats, &health, &shutdown).await;
+    let sockets = Sockets { clients: [listeners.remoting, listeners.fast], slaves: listeners.ha };
+    let served = serve(&broker, sockets, &stats, &health, &shutdown).await;
     health.set_not_ready("stopping");
     tokio::task::block_in_place(|| {
         if let Err(e) = broker.offsets.persist() {
@@ -134,6 +153,7 @@ fn open(config: &Config) -> Result<Arc<Store>, RunError> {
     let begun = Instant::now();
     let fail = |source| RunError::Open { dir: config.store_dir.display().to_string(), source };
     std::fs::create_dir_all(&config.store_dir).map_err(|e| fail(e.into()))?;
+    tokio::task::block_in_place(|| Identity::open(config))?;
     let store =
         tokio::task::block_in_place(|| Store::open(config.store(), Arc::new(RealDisk))).map_err(fail)?;
     info!(took = ?begun.elapsed(), "store is open");
@@ -160,10 +180,15 @@ fn restore_topics(broker: &Broker) {
     }
 }
 
+/// The sockets that are served while the broker is up.
+struct Sockets {
+    clients: [TcpListener; 2],
+    slaves: Option<TcpListener>,
+}
+
 async fn serve(
     broker: &Arc<Broker>,
-    remoting: TcpListener,
-    fast: TcpListener,
+    sockets: Sockets,
     stats: &Arc<Stats>,
     health: &Health,
     shutdown: &Shutdown,
@@ -173,7 +198,7 @@ async fn serve(
     // Connections end a moment after the broker began to refuse, so that open answers leave first.
     let (stop_connections, connections_stop) = watch::channel(false);
     let mut servers = JoinSet::new();
-    for listener in [remoting, fast] {
+    for listener in sockets.clients {
         servers.spawn(remoting::serve(
             listener,
             service.clone(),
@@ -182,35 +207,93 @@ async fn serve(
             connections_stop.clone(),
         ));
     }
-    let (registered, mut is_registered) = watch::channel(broker.config.name_servers.is_empty());
+    let (stop_stream, stream_stop) = watch::channel(false);
+    let mut stream = JoinSet::new();
+    if let (Some(leader), Some(listener)) = (&broker.leader, sockets.slaves) {
+        stream.spawn(leader.clone().serve(listener, stream_stop));
+    }
+    if broker.slave.is_some() {
+        stream.spawn(slave::run(broker.clone(), shutdown.clone()));
+    }
+    let (registered, is_registered) = watch::channel(broker.config.name_servers.is_empty());
     let mut membership = tokio::spawn(membership::run(broker.clone(), registered, shutdown.clone()));
     let mut chores = JoinSet::new();
     chores.spawn(persist_offsets(broker.clone()));
     chores.spawn(watch_clients(broker.clone()));
-    health.set_not_ready("not registered at any name server");
+    chores.spawn(watch_readiness(broker.clone(), health.clone(), is_registered));
     let mut failed = broker.store.stopped();
-    let mut ready = false;
-    let outcome = loop {
-        tokio::select! {
-            () = shutdown.wait() => break Ok(()),
-            Ok(why) = failed.wait_for(Option::is_some) => {
-                break Err(RunError::Store(why.clone().unwrap_or_default()));
-            }
-            Ok(_) = is_registered.wait_for(|r| *r), if !ready => {
-                ready = true;
-                health.set_ready();
-                info!(address = %broker.address, name = broker.config.name, "broker ready");
-            }
-        }
+    let outcome = tokio::select! {
+        () = shutdown.wait() => Ok(()),
+        Ok(why) = failed.wait_for(Option::is_some) => Err(RunError::Store(why.clone().unwrap_or_default())),
     };
     broker.stop();
+    chores.shutdown().await;
     health.set_not_ready("stopping");
     shutdown.trigger();
     // The name servers hear of it first, so that clients find no route to a closed port.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(5), &mut membership).await;
     stop_connections.send_replace(true);
     while servers.join_next().await.is_some() {}
+    if let (Some(leader), Ok(())) = (&broker.leader, &outcome) {
+        drain(leader, broker.config.drain_timeout).await;
+    }
+    stop_stream.send_replace(true);
+    while stream.join_next().await.is_some() {}
     outcome
+}
+
+/// Lets slaves that are in sync get the last of the log.
+async fn drain(leader: &Leader, timeout: std::time::Duration) {
+    if tokio::time::timeout(timeout, leader.drained()).await.is_err() {
+        for slave in leader.followers().iter().filter(|f| f.lag_bytes > 0) {
+            warn!(slave = %slave.addr, lag_bytes = slave.lag_bytes, "stopped before a slave had the whole log (drainTimeoutMillis)");
+        }
+    }
+}
+
+/// Tells whether the broker is ready: known to a name server and, on a slave, near its master.
+async fn watch_readiness(broker: Arc<Broker>, health: Health, mut registered: watch::Receiver<bool>) {
+    let mut link = broker.slave.as_ref().map(|slave| slave.changes());
+    let mut was = None;
+    loop {
+        let is = readiness(*registered.borrow_and_update(), broker.slave.as_deref());
+        if was.as_ref() != Some(&is) {
+            match &is {
+                Ok(()) => {
+                    health.set_ready();
+                    info!(address = %broker.address, name = broker.config.name, "broker ready");
+                }
+                Err(reason) => {
+                    health.set_not_ready(reason);
+                    if was == Some(Ok(())) {
+                        info!("broker not ready any more: {reason}");
+                    }
+                }
+            }
+            was = Some(is);
+        }
+        tokio::select! {
+            Ok(()) = registered.changed() => {}
+            () = next_change(link.as_mut()) => {}
+        }
+    }
+}
+
+/// Resolves at the next change of a slave's link; never on a master.
+async fn next_change(link: Option<&mut watch::Receiver<slave::LinkState>>) {
+    if let Some(link) = link
+        && link.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+fn readiness(registered: bool, slave: Option<&SlaveLink>) -> Result<(), String> {
+    if !registered {
+        return Err("not registered at any name server".to_owned());
+    }
+    slave.map_or(Ok(()), SlaveLink::readiness)
 }
 
 async fn persist_offsets(broker: Arc<Broker>) {

@@ -18,8 +18,9 @@ use tokio::sync::watch;
 
 use crate::acks::{Promise, Reached, StoredBatch};
 use crate::broker::{Broker, now_ms};
-use crate::handlers::pull_message::{self, Outcome, Pull};
+use crate::handlers::pull_message::{self, Allowed, Outcome, Pull};
 use crate::handlers::send_message::{self, Caller, LastTopic, PendingSend, SendReply};
+use crate::redirects::Redirects;
 use crate::refusal::Refusal;
 use crate::router;
 use crate::unanswered::Unanswered;
@@ -57,6 +58,7 @@ pub struct BrokerSession {
     parked: HashMap<u64, Parked>,
     deadlines: BTreeSet<(Instant, u64)>,
     next_token: u64,
+    redirects: Redirects,
     entries: Vec<Entry>,
     stored: Vec<Stored>,
 }
@@ -88,6 +90,7 @@ impl BrokerSession {
             parked: HashMap::new(),
             deadlines: BTreeSet::new(),
             next_token: 0,
+            redirects: Redirects::default(),
             entries: Vec::new(),
             stored: Vec::new(),
         }
@@ -209,14 +212,20 @@ impl BrokerSession {
 
     /// Says whether the pull was answered.
     fn try_pull(&mut self, pull: &Pull, may_wait: bool, out: &mut Vec<u8>) -> bool {
-        let before = out.len();
-        match pull_message::answer(&self.broker, pull, may_wait, &mut self.entries, out) {
-            Outcome::Nothing => false,
-            Outcome::Answered(code) => {
-                record(&self.broker, pull.caller.code, code, pull.begun.elapsed(), out.len() - before);
-                true
+        let (before, now) = (out.len(), Instant::now());
+        let redirect = self.broker.slave.is_some()
+            && self.redirects.allow(pull.queue.uid, &pull.group.group_name, pull.offset, now);
+        let allowed = Allowed { wait: may_wait, redirect };
+        let code = match pull_message::answer(&self.broker, pull, allowed, &mut self.entries, out) {
+            Outcome::Nothing => return false,
+            Outcome::Answered(code) => code,
+            Outcome::Redirected(code) => {
+                self.redirects.on_redirect(pull.queue.uid, &pull.group.group_name, pull.offset, now);
+                code
             }
-        }
+        };
+        record(&self.broker, pull.caller.code, code, pull.begun.elapsed(), out.len() - before);
+        true
     }
 
     fn release_pulls(&mut self, out: &mut Vec<u8>) -> bool {

@@ -128,6 +128,7 @@ mod tests {
         let state = following.state(at(9));
         let want = FollowingState {
             connected: false,
+            local_addr: None,
             end: 1200,
             master_end: 1200,
             caught_up_at: Some(at(9)),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use protocol::bodies::heartbeat::MessageModel;
+use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::perm;
 use protocol::codes::ResponseCode;
 use protocol::frame;
@@ -17,7 +18,9 @@ use store::{Entry, Queue, ReadError};
 
 use crate::broker::{Broker, blocking};
 use crate::handlers::send_message::Caller;
+use crate::in_memory;
 use crate::refusal::{FAQ, Refusal};
+use crate::suggest::Answering;
 use crate::tags::TagFilter;
 
 /// Index entries looked at per pull when a filter passes few, as in Java (`maxFilterMessageSize` 16000 of them).
@@ -43,6 +46,8 @@ pub struct Pull {
     pub suspend: Duration,
     /// When it came.
     pub begun: Instant,
+    /// Who pulls.
+    pub group: Arc<SubscriptionGroupConfig>,
     max_messages: usize,
     max_bytes: usize,
 }
@@ -51,12 +56,26 @@ pub struct Pull {
 pub enum Outcome {
     /// The answer was written.
     Answered(ResponseCode),
+    /// The client was sent to the master, with this code.
+    Redirected(ResponseCode),
     /// There is nothing, and the client is willing to wait.
     Nothing,
 }
 
+/// What may be done with a pull that finds nothing, besides telling so.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowed {
+    /// Leave it unanswered.
+    pub wait: bool,
+    /// Send the client to the master; only slaves do.
+    pub redirect: bool,
+}
+
 /// Checks a pull and stores the offset it commits.
 pub fn prepare(broker: &Broker, caller: Caller, ext: &ExtFields<'_>) -> Result<Pull, Refusal> {
+    if broker.slave.is_some() && !broker.live.load().slave_read {
+        return Err(Refusal::not_by_a_slave());
+    }
     let request = PullMessage::decode(ext)?;
     let group_name = &*request.consumer_group;
     if broker.is_stopping() {
@@ -86,6 +105,7 @@ pub fn prepare(broker: &Broker, caller: Caller, ext: &ExtFields<'_>) -> Result<P
         filter,
         suspend: Duration::from_millis(suspend_ms as u64),
         begun: Instant::now(),
+        group,
         max_messages: (request.max_msg_nums.max(1) as usize).min(broker.config.max_pull_messages),
         max_bytes: wanted_bytes.min(broker.config.max_pull_bytes).min(MAX_ANSWER),
     })
@@ -162,48 +182,56 @@ pub fn check_expression_type(kind: Option<&str>) -> Result<(), Refusal> {
     }
 }
 
-/// Answers a pull. With `may_wait`, one that finds nothing at the end of its queue is left unanswered.
+/// Answers a pull, as far as its answer may be given now.
 pub fn answer(
     broker: &Broker,
     pull: &Pull,
-    may_wait: bool,
+    allowed: Allowed,
     entries: &mut Vec<Entry>,
     out: &mut Vec<u8>,
 ) -> Outcome {
-    let (min, max) = pull.queue.bounds();
-    let bounds = |next: u64| PullMessageReply {
-        suggest_which_broker_id: 0,
-        next_begin_offset: next as i64,
-        min_offset: min as i64,
-        max_offset: max as i64,
-    };
-    let tell = |out: &mut Vec<u8>, code, next| {
-        broker.rates.missed.fetch_add(1, Ordering::Relaxed);
-        if !pull.caller.oneway {
-            frame::encode(out, &pull.caller.head(code, Some(remark(code))), &bounds(next), b"");
-        }
-        Outcome::Answered(code)
-    };
     if pull.queue.is_removed() {
         let remark = format!("topic[{}] not exist, apply first please! {FAQ}", pull.queue.topic);
         return refuse(pull, &Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark), out);
     }
-    match decide_position(pull.offset, min, max) {
-        Position::End if may_wait => return Outcome::Nothing,
-        Position::End => return tell(out, ResponseCode::PULL_NOT_FOUND, max),
-        Position::Moved(next) => return tell(out, ResponseCode::PULL_OFFSET_MOVED, next),
+    let (min, max) = pull.queue.bounds();
+    let answering = answering(broker);
+    let reply = |far_behind: bool, next: u64| PullMessageReply {
+        suggest_which_broker_id: answering.suggest(&pull.group, far_behind),
+        next_begin_offset: next as i64,
+        min_offset: min as i64,
+        max_offset: max as i64,
+    };
+    let send_to_master = |out: &mut Vec<u8>| {
+        let code = ResponseCode::PULL_RETRY_IMMEDIATELY;
+        tell(broker, pull, code, &reply(false, pull.offset as u64), out);
+        Outcome::Redirected(code)
+    };
+    let redirect = allowed.redirect && answering.redirects();
+    match decide_position(pull.offset, min, max, answering) {
         Position::Inside => {}
+        _ if redirect => return send_to_master(out),
+        Position::End if allowed.wait => return Outcome::Nothing,
+        Position::End => {
+            let reply = reply(false, pull.offset as u64);
+            return tell(broker, pull, ResponseCode::PULL_NOT_FOUND, &reply, out);
+        }
+        Position::Moved(next) => {
+            return tell(broker, pull, ResponseCode::PULL_OFFSET_MOVED, &reply(false, next), out);
+        }
     }
     entries.clear();
-    let next = match select(pull, entries) {
-        Ok(next) => next,
+    let selected = match select(pull, entries) {
+        Ok(selected) => selected,
         Err(e) => return fail(pull, &Refusal::failed(e), out),
     };
+    let behind = selected.last.map_or(0, |at| broker.store.written().saturating_sub(at));
+    let found = reply(behind > in_memory::bytes(&broker.config), selected.next);
     if entries.is_empty() {
         // Everything was filtered away. At the end a client that waits is spared a round trip for nothing new.
-        return tell(out, ResponseCode::PULL_RETRY_IMMEDIATELY, next);
+        return tell(broker, pull, ResponseCode::PULL_RETRY_IMMEDIATELY, &found, out);
     }
-    let begin = frame::begin(out, &pull.caller.head(ResponseCode::SUCCESS, None), &bounds(next));
+    let begin = frame::begin(out, &pull.caller.head(ResponseCode::SUCCESS, None), &found);
     let read = match broker.store.read_entries(entries, false, out) {
         Err(ReadError::WouldBlock) => blocking(|| broker.store.read_entries(entries, true, out)),
         other => other,
@@ -216,13 +244,13 @@ pub fn answer(
             broker.rates.got.fetch_add(entries.len() as u64, Ordering::Relaxed);
         }
         Err(ReadError::Outside { .. }) => {
-            // Retention was faster: the client goes on where the queue begins now.
             out.truncate(begin);
-            return tell(
-                out,
-                ResponseCode::PULL_RETRY_IMMEDIATELY,
-                pull.queue.bounds().0.max(pull.offset as u64),
-            );
+            if redirect {
+                return send_to_master(out);
+            }
+            // Retention was faster: the client goes on where the queue begins now.
+            let reply = reply(false, pull.queue.bounds().0.max(pull.offset as u64));
+            return tell(broker, pull, ResponseCode::PULL_RETRY_IMMEDIATELY, &reply, out);
         }
         Err(e) => {
             out.truncate(begin);
@@ -230,6 +258,29 @@ pub fn answer(
         }
     }
     Outcome::Answered(ResponseCode::SUCCESS)
+}
+
+/// Says who answers.
+fn answering(broker: &Broker) -> Answering {
+    match &broker.slave {
+        None => Answering::Master { slave_read: broker.live.load().slave_read },
+        Some(link) => Answering::Slave { id: broker.config.id, master_is_alive: link.master_is_alive() },
+    }
+}
+
+/// Tells the client that there is nothing, and where to go on.
+fn tell(
+    broker: &Broker,
+    pull: &Pull,
+    code: ResponseCode,
+    reply: &PullMessageReply,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    broker.rates.missed.fetch_add(1, Ordering::Relaxed);
+    if !pull.caller.oneway {
+        frame::encode(out, &pull.caller.head(code, Some(remark(code))), reply, b"");
+    }
+    Outcome::Answered(code)
 }
 
 fn fail(pull: &Pull, refusal: &Refusal, out: &mut Vec<u8>) -> Outcome {
@@ -254,26 +305,36 @@ fn refuse(pull: &Pull, refusal: &Refusal, out: &mut Vec<u8>) -> Outcome {
 enum Position {
     /// At messages.
     Inside,
-    /// Right behind the last message, or at 0 of an empty queue.
+    /// Right behind the last message, or at 0 of an empty queue; on a slave, anywhere behind the last message.
     End,
     /// Nowhere: the client must go on at this offset.
     Moved(u64),
 }
 
 /// Decides what an offset means for a queue with these bounds (P§8.4).
-fn decide_position(offset: i64, min: u64, max: u64) -> Position {
+fn decide_position(offset: i64, min: u64, max: u64, answering: Answering) -> Position {
     match u64::try_from(offset) {
         Err(_) => Position::Moved(min),
         Ok(offset) if offset == max => Position::End,
+        Ok(offset) if offset > max && answering.may_lack_messages() => Position::End,
         Ok(offset) if offset > max => Position::Moved(max),
         Ok(offset) if offset < min => Position::Moved(min),
         Ok(_) => Position::Inside,
     }
 }
 
-/// Chooses the messages of an answer. Returns the offset to go on from.
-fn select(pull: &Pull, chosen: &mut Vec<Entry>) -> std::io::Result<u64> {
+/// What was looked at for an answer.
+struct Selected {
+    /// The offset to go on from.
+    next: u64,
+    /// Where the last message is in the log.
+    last: Option<u64>,
+}
+
+/// Chooses the messages of an answer.
+fn select(pull: &Pull, chosen: &mut Vec<Entry>) -> std::io::Result<Selected> {
     let mut next = pull.offset as u64;
+    let mut last = None;
     let mut bytes = 0;
     let limit = next + MAX_SCANNED;
     let mut block = Vec::new();
@@ -285,21 +346,22 @@ fn select(pull: &Pull, chosen: &mut Vec<Entry>) -> std::io::Result<u64> {
         block.clear();
         fetch(&pull.queue, next, want, &mut block)?;
         if block.is_empty() {
-            return Ok(next);
+            return Ok(Selected { next, last });
         }
         for entry in &block {
             if pull.filter.matches(entry.tags_code) {
                 let full = chosen.len() >= pull.max_messages || bytes + entry.size as usize > pull.max_bytes;
                 if full && !chosen.is_empty() {
-                    return Ok(next);
+                    return Ok(Selected { next, last });
                 }
                 bytes += entry.size as usize;
                 chosen.push(*entry);
             }
             next = entry.queue_offset + 1;
+            last = Some(entry.physical);
         }
         if chosen.len() >= pull.max_messages || next >= limit {
-            return Ok(next);
+            return Ok(Selected { next, last });
         }
     }
 }
@@ -329,6 +391,7 @@ mod tests {
 
     #[test]
     fn offsets_outside_a_queue_are_corrected() {
+        let master = Answering::Master { slave_read: true };
         for (offset, min, max, want) in [
             (0, 0, 0, Position::End),
             (5, 0, 0, Position::Moved(0)),
@@ -340,7 +403,22 @@ mod tests {
             (24, 10, 25, Position::Inside),
             (25, 25, 25, Position::End),
         ] {
-            assert_eq!(decide_position(offset, min, max), want, "{offset} in {min}..{max}");
+            assert_eq!(decide_position(offset, min, max, master), want, "{offset} in {min}..{max}");
+        }
+    }
+
+    #[test]
+    fn a_slave_leaves_offsets_alone_that_its_master_may_have() {
+        let slave = Answering::Slave { id: 1, master_is_alive: false };
+        for (offset, min, max, want) in [
+            (5, 0, 0, Position::End),
+            (25, 0, 25, Position::End),
+            (1000, 0, 25, Position::End),
+            (24, 10, 25, Position::Inside),
+            (3, 10, 25, Position::Moved(10)),
+            (-1, 10, 25, Position::Moved(10)),
+        ] {
+            assert_eq!(decide_position(offset, min, max, slave), want, "{offset} in {min}..{max}");
         }
     }
 }

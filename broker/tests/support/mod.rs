@@ -64,7 +64,7 @@ impl Running {
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> Running {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let listeners =
-            Listeners { remoting: bind().await.unwrap(), fast: bind().await.unwrap(), http: None };
+            Listeners { remoting: bind().await.unwrap(), fast: bind().await.unwrap(), ha: None, http: None };
         let addr = listeners.remoting.local_addr().unwrap();
         let shutdown = Shutdown::new();
         let task = tokio::spawn(broker::run(config(dir, settings), listeners, shutdown.clone()));

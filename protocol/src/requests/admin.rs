@@ -79,6 +79,12 @@ headers! {
         index_last_update_phyoffset: i64 = "indexLastUpdatePhyoffset",
     }
 
+    /// The answer to GET_BROKER_CONFIG (26).
+    BrokerConfigReply<'a> {
+        /// JSON of the settings' `DataVersion`.
+        version: Cow<'a, str> = "version",
+    }
+
     /// VIEW_MESSAGE_BY_ID (33).
     ViewMessage<'a> {
         /// Topic, sent by newer clients.

@@ -2,7 +2,9 @@
 
 pub mod connections;
 pub mod groups;
+pub mod ha;
 pub mod messages;
 pub mod offsets;
 pub mod runtime;
+pub mod settings;
 pub mod topics;
