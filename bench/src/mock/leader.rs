@@ -77,7 +77,8 @@ impl Leader {
 
     // The first report says where the replica wants to begin, all of them how far it is.
     fn on_report(&self, stored: u64, replica: &Arc<TcpStream>) -> Result<()> {
-        send(self.waiting.lock().on_report(stored));
+        let covered = self.waiting.lock().on_report(stored);
+        send(covered);
         let mut link = self.link.lock();
         if link.is_none() {
             let link = link.insert(Link { replica: replica.clone(), sent: stored, frame: Vec::new() });
@@ -90,7 +91,8 @@ impl Leader {
 impl Hold for Leader {
     fn hold(&self, stream: &Arc<TcpStream>, answers: Vec<u8>) {
         let held = Held { stream: stream.clone(), answers };
-        send(self.waiting.lock().on_held(self.ring.end(), held));
+        let covered = self.waiting.lock().on_held(self.ring.end(), held);
+        send(covered);
         let mut link = self.link.lock();
         if let Some(Err(error)) = link.as_mut().map(|link| link.stream(&self.ring)) {
             eprintln!("mock: {error:#}");
