@@ -1,5 +1,5 @@
 # The commands of a working day; each is a plain command or two. What has to be installed: tests/setup.
-.PHONY: run test check fix bench fuzz chaos
+.PHONY: run test check fix bench fuzz chaos images generate
 
 run: ## a local cluster from deploy/quickstart.yaml; Ctrl-C stops it
 	@tests/setup run
@@ -29,3 +29,10 @@ fuzz: ## ten minutes of every decoder
 
 chaos: ## the rings `wire` and `crash`, long: ten times the frames and the kills
 	WIRE_FRAMES=100000 CRASH_KILLS=200 cargo test --workspace --test wire --test crash -- --nocapture
+
+images: ## one image per component, as archives in target/images
+	@tests/setup run
+	deploy/images
+
+generate: ## the charts' copies and deploy/kubernetes, which is the charts rendered
+	charts/generate

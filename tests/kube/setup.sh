@@ -2,6 +2,7 @@
 # All but the packages lies in the cache and is made once.
 
 kubernetes=v1.33.13
+helm=helm.sh/helm/v3/pkg # built from its source, helm does not know which Kubernetes it is for
 packages="containerd runc containernetworking-plugins iptables etcd-server conntrack openssl iproute2 util-linux"
 commands="containerd ctr runc iptables etcd conntrack openssl ip nsenter"
 cni=/usr/lib/cni
@@ -47,15 +48,15 @@ setup() {
 
 # binaries: all that is compiled; for this alone one need not be root.
 binaries() {
-  [ ! -x "$bin/done" ] || return 0
+  [ ! -f "$cache/built" ] || return 0
   mkdir -p "$bin"
   ( flock 8
-    [ ! -x "$bin/done" ] || exit 0
+    [ ! -f "$cache/built" ] || exit 0
     [ -x "$bin/kube" ] && [ -x "$bin/helm" ] || fitting_go || die "building Kubernetes needs Go 1.24 or newer"
     [ -x "$bin/kube" ] || build kube . "-X k8s.io/component-base/version.gitVersion=$kubernetes -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=33"
-    [ -x "$bin/helm" ] || build helm helm.sh/helm/v3/cmd/helm ""
+    [ -x "$bin/helm" ] || build helm helm.sh/helm/v3/cmd/helm "-X $helm/chartutil.k8sVersionMajor=1 -X $helm/chartutil.k8sVersionMinor=33 -X $helm/lint/rules.k8sVersionMajor=1 -X $helm/lint/rules.k8sVersionMinor=33"
     for name in coredns kubectl kubelet kube-apiserver kube-controller-manager kube-proxy kube-scheduler; do ln -sf kube "$bin/$name"; done
-    ln -sf kube "$bin/done"
+    touch "$cache/built"
   ) 8>"$cache/lock"
 }
 
