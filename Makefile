@@ -31,7 +31,7 @@ chaos: ## the rings `wire` and `crash`, long: ten times the frames and the kills
 	WIRE_FRAMES=100000 CRASH_KILLS=200 cargo test --workspace --test wire --test crash -- --nocapture
 
 images: ## one image per component, as archives in target/images
-	@tests/setup run
+	@tests/setup images
 	deploy/images
 
 generate: ## the charts' copies and deploy/kubernetes, which is the charts rendered
