@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use store::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
@@ -203,6 +204,12 @@ impl Leader {
     /// Returns since when fewer followers are connected than confirming takes; `None` when there are enough.
     pub fn missing_since(&self) -> Option<Instant> {
         self.members.lock().missing_since()
+    }
+
+    /// Resolves at the next report of a follower, also one that moves [`Leader::replicated`] nowhere, and when a follower
+    /// goes. To be enabled before looking at [`Leader::followers`], or what happens in between is missed.
+    pub fn moved(&self) -> Notified<'_> {
+        self.moved.notified()
     }
 
     /// Resolves when every connected follower that is in sync has the whole log; at once when there is none. For a
