@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// How long a server may take to start; under callgrind it takes long.
 pub const START_LIMIT: Duration = Duration::from_secs(120);
@@ -63,12 +63,13 @@ impl Process {
     pub fn wait_until_ready(&mut self) -> Result<()> {
         let port = self.health.as_ref().context("wait for a server without a health port")?.port;
         let deadline = Instant::now() + START_LIMIT;
-        while !is_ready(port) {
+        while let Err(reason) = ask_ready(port) {
             if let Some(status) = self.child.try_wait()? {
                 bail!("a server ended while it started, {status}:\n{}", self.said());
             }
             if Instant::now() > deadline {
-                bail!("a server was not ready within {} s:\n{}", START_LIMIT.as_secs(), self.said());
+                let limit = START_LIMIT.as_secs();
+                bail!("a server was not ready within {limit} s: {reason}\n{}", self.said());
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -97,14 +98,13 @@ impl Drop for Process {
     }
 }
 
-fn is_ready(health_port: u16) -> bool {
-    let ask = || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health_port))?;
-        stream.set_read_timeout(Some(START_LIMIT))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
+// What is wrong is said in the answer's last line.
+fn ask_ready(health_port: u16) -> Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health_port))?;
+    stream.set_read_timeout(Some(START_LIMIT))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{}", answer.lines().last().unwrap_or_default());
+    Ok(())
 }
