@@ -141,8 +141,8 @@ fn open_segments(at: &Folders<'_>, config: &StoreConfig) -> Result<Vec<Arc<Segme
     Ok(segments)
 }
 
-/// The newest index file whose segment is gone tells the next offsets of idle queues. Returns where an empty log
-/// begins.
+/// The index file of the segment before the first tells the next offsets of idle queues; an older one may have been
+/// brought back by power loss, and tell of topics that were deleted since. Returns where an empty log begins.
 fn load_orphans(
     at: &Folders<'_>,
     first: Option<u64>,
@@ -151,6 +151,7 @@ fn load_orphans(
 ) -> Result<u64, OpenError> {
     for base in index_bases(at)?.into_iter().rev().filter(|b| first.is_none_or(|f| *b < f)) {
         match IndexFile::open(at.disk, at.index, base) {
+            Ok(Some((file, _))) if first.is_some_and(|first| file.covers != first) => {}
             Ok(Some((file, rows))) => {
                 for row in rows.iter().filter(|r| is_possible(r) && !is_dropped(r, &file, dropped)) {
                     queues

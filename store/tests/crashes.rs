@@ -10,7 +10,7 @@ use std::sync::Arc;
 use harness::{append, content, fill, numbered, numbers};
 use store::disk::faulty::{Fault, FaultyDisk};
 use store::disk::memory::MemoryDisk;
-use store::disk::{Create, Disk};
+use store::disk::{Create, Disk, read_all};
 use store::retention::RetentionPolicy;
 use store::{AppendError, Entry, OpenError, ReadError, Store, StoreConfig};
 
@@ -191,6 +191,30 @@ fn an_index_file_ahead_of_a_log_put_back_is_not_believed_later() {
     (kept..kept + 100).for_each(|n| _ = append(&store, "T", 0, &numbered(n, 200), 1).unwrap());
     drop(store);
     assert_eq!(numbers(&open(&disk), "T", 0), (0..kept + 100).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_old_index_that_power_loss_brought_back_does_not_count_a_new_topics_messages() {
+    let (disk, _) = disks();
+    let store = open(&disk);
+    fill(&store, 0..30);
+    store.look_after_space(0);
+    let old = read_all(&disk, &index(0)).unwrap().unwrap();
+    store.delete_topic("T").unwrap();
+    let later = 1000 + config().retention.reserved_ms + 1;
+    for n in 60..140 {
+        let time = if n < 100 { 1000 } else { later };
+        append(&store, if n < 130 { "V" } else { "T" }, 0, &numbered(n, 308), time).unwrap();
+    }
+    store.look_after_space(later + 1);
+    assert!(store.begin() > 0 && disk.open(&index(0), Create::No).is_err());
+    // Forgets the deletion of T, of which the log holds nothing any more.
+    store.delete_topic("U").unwrap();
+    drop(store);
+    disk.open(&index(0), Create::Fresh).unwrap().write_at(&old, 0).unwrap();
+    let store = open(&disk);
+    assert_eq!(numbers(&store, "T", 0), (130..140).collect::<Vec<_>>());
+    assert_eq!(append(&store, "T", 0, &numbered(140, 10), later).unwrap().queue_offset, 10);
 }
 
 #[test]
