@@ -13,7 +13,7 @@ use store::disk::Disk;
 use store::disk::faulty::{Fault, FaultyDisk};
 use store::disk::memory::MemoryDisk;
 use store::retention::RetentionPolicy;
-use store::{Batch, ReadError, Store, StoreConfig, whole_records};
+use store::{Batch, Store, StoreConfig, whole_records};
 
 const SEEDS: u64 = 200;
 const STEPS: usize = 80;
@@ -130,6 +130,9 @@ impl Life {
             76..80 => {
                 // Nobody is told of a deletion so late that the log has moved on behind it.
                 self.tell_deletions();
+                if self.told < self.deletions.len() {
+                    return;
+                }
                 self.follower().look_after_space(self.now);
                 self.did(format!("follower looks after space, begin {}", self.follower().begin()));
             }
@@ -149,7 +152,7 @@ impl Life {
             }
             96..97 => {
                 let begin = self.master().begin();
-                self.start_over(begin);
+                _ = self.start_over(begin);
             }
             _ => self.rest(),
         }
@@ -192,15 +195,15 @@ impl Life {
 
     /// Moves some of the log; what is cut is asked for again, as after a lost connection.
     fn transfer(&mut self) {
+        if !self.join() {
+            return;
+        }
         let (master, follower) = (self.master(), self.follower());
         let at = follower.written();
         let mut bytes = Vec::new();
         for _ in 0..self.chance.below(6) {
             match master.read_log(at + bytes.len() as u64, 5000, self.chance.percent(50), &mut bytes) {
                 Ok(_) => {}
-                Err(ReadError::Outside { begin, .. }) if at < begin => {
-                    return self.start_over(begin);
-                }
                 Err(e) => panic!("read the master's log: {e}"),
             }
         }
@@ -217,12 +220,23 @@ impl Life {
         }
     }
 
-    fn start_over(&mut self, begin: u64) {
+    /// Lets a follower that is empty, or behind what its master holds, begin where the master does. Returns whether
+    /// it can be sent something.
+    fn join(&mut self) -> bool {
+        let (begin, follower) = (self.master().begin(), self.follower());
+        if follower.written() < begin || (follower.is_empty_log() && follower.begin() != begin) {
+            return self.start_over(begin);
+        }
+        true
+    }
+
+    fn start_over(&mut self, begin: u64) -> bool {
         let at = self.follower().written();
         let outcome = self.follower().start_over(begin);
         self.told = 0;
-        self.gave_up = outcome.is_err();
+        self.gave_up |= outcome.is_err();
         self.did(format!("follower at {at} starts over at {begin}: {outcome:?}"));
+        outcome.is_ok()
     }
 
     fn reopen_master(&mut self) {
@@ -280,11 +294,7 @@ impl Life {
         if self.follower().stopped().borrow().is_some() {
             self.reopen_follower();
         }
-        let (begin, end) = (self.master().begin(), self.master().written());
-        let at = self.follower().written();
-        if at < begin || at > end {
-            self.start_over(begin);
-        }
+        assert!(self.join());
         follow(&self.master(), &self.follower(), &mut self.chance).unwrap();
         self.tell_deletions();
         assert_same((&self.master(), &self.master_disk), (&self.follower(), &self.memory));
