@@ -1,6 +1,7 @@
 //! What the sends of a master notice while a slave that has nothing catches up, and how fast it does:
 //! without a throttle and with one. Only reported: what is right depends on the disk.
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -121,7 +122,7 @@ fn measure_one(place: &Place, options: &Options, throttle_mib: Option<u64>) -> R
 
 struct Producer<'a> {
     options: &'a Options,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
 }
 
 impl Producer<'_> {
@@ -154,7 +155,7 @@ struct Progress {
 }
 
 /// Waits until the slave's log reaches `goal`; the time begins with the first bytes that it has.
-fn watch(slave: std::net::SocketAddr, goal: u64) -> Result<Progress> {
+fn watch(slave: SocketAddr, goal: u64) -> Result<Progress> {
     let mut first: Option<(u64, Instant)> = None;
     let (mut end, mut moved) = (0, Instant::now());
     loop {

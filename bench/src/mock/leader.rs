@@ -59,7 +59,7 @@ impl Leader {
     fn serve(&self, replica: Arc<TcpStream>) -> Result<()> {
         replica.set_nodelay(true)?;
         let mut input = [0; 4096];
-        let mut filled = 0;
+        let (mut filled, mut linked) = (0, false);
         loop {
             let read = (&*replica).read(&mut input[filled..]).context("read a replica's report")?;
             if read == 0 {
@@ -68,23 +68,19 @@ impl Leader {
             filled += read;
             let whole = filled / REPORT_SIZE * REPORT_SIZE;
             if let Some(report) = input[..whole].last_chunk::<REPORT_SIZE>() {
-                self.on_report(u64::from_be_bytes(*report), &replica)?;
+                let stored = u64::from_be_bytes(*report);
+                let covered = self.waiting.lock().on_report(stored);
+                send(covered);
+                // The first report also says where the replica wants to begin.
+                if !linked {
+                    linked = true;
+                    let link = Link { replica: replica.clone(), sent: stored, frame: Vec::new() };
+                    self.link.lock().insert(link).stream(&self.ring)?;
+                }
             }
             input.copy_within(whole..filled, 0);
             filled -= whole;
         }
-    }
-
-    // The first report says where the replica wants to begin, all of them how far it is.
-    fn on_report(&self, stored: u64, replica: &Arc<TcpStream>) -> Result<()> {
-        let covered = self.waiting.lock().on_report(stored);
-        send(covered);
-        let mut link = self.link.lock();
-        if link.is_none() {
-            let link = link.insert(Link { replica: replica.clone(), sent: stored, frame: Vec::new() });
-            link.stream(&self.ring)?;
-        }
-        Ok(())
     }
 }
 
