@@ -36,13 +36,13 @@ impl Groups {
         self.table.read().get(group).cloned()
     }
 
-    /// Makes or changes a group. Durable on return.
-    pub fn put(&self, group: SubscriptionGroupConfig, now_ms: i64) -> io::Result<()> {
+    /// Makes or changes a group. Durable on return. Says whether anything is different now.
+    pub fn put(&self, group: SubscriptionGroupConfig, now_ms: i64) -> io::Result<bool> {
         let mut journal = self.journal.lock();
         if self.get(&group.group_name).is_some_and(|old| *old == group) {
-            return Ok(());
+            return Ok(false);
         }
-        self.insert(&mut journal, group, now_ms).map(|_| ())
+        self.insert(&mut journal, group, now_ms).map(|_| true)
     }
 
     fn insert(
@@ -58,12 +58,16 @@ impl Groups {
         Ok(group)
     }
 
-    /// Makes a group with the defaults unless it exists; the one that exists then is returned.
-    pub fn get_or_create(&self, group: &str, now_ms: i64) -> io::Result<Arc<SubscriptionGroupConfig>> {
+    /// Makes a group with the defaults unless it exists; returns the one that exists then, and whether it was made.
+    pub fn get_or_create(
+        &self,
+        group: &str,
+        now_ms: i64,
+    ) -> io::Result<(Arc<SubscriptionGroupConfig>, bool)> {
         let mut journal = self.journal.lock();
         match self.get(group) {
-            Some(existing) => Ok(existing),
-            None => self.insert(&mut journal, new_group(group), now_ms),
+            Some(existing) => Ok((existing, false)),
+            None => self.insert(&mut journal, new_group(group), now_ms).map(|made| (made, true)),
         }
     }
 
@@ -77,6 +81,11 @@ impl Groups {
         self.table.write().remove(group);
         self.changed(&mut journal, now_ms);
         Ok(true)
+    }
+
+    /// Takes over the version of the master whose groups these are.
+    pub fn set_version(&self, version: DataVersion) {
+        *self.version.lock() = version;
     }
 
     fn changed(&self, journal: &mut Journal, now_ms: i64) {

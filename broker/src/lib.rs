@@ -10,6 +10,7 @@
 //! - [`acks`]: what an answer waits for; [`unanswered`]: those that wait
 //! - [`waiting`]: who waits for messages; [`tags`]: filtering; `suggest`: which member a consumer is to ask next;
 //!   `redirects`: pulls sent to the master
+//! - [`metadata`]: changes of topics, groups and offsets as records of the log, for slaves
 //! - [`slave`]: how a slave finds, joins and follows its master
 //! - [`membership`]: keeps the name servers informed; [`rates`]: messages per second
 //!
@@ -28,6 +29,7 @@ mod in_memory;
 pub mod live;
 pub mod locks;
 pub mod membership;
+pub mod metadata;
 pub mod metrics;
 pub mod offsets;
 pub mod persist;

@@ -6,10 +6,12 @@ use std::io;
 use std::path::Path;
 
 use parking_lot::Mutex;
+use protocol::bodies::data_version::DataVersion;
 
 use crate::persist::{Journal, LoadError};
 
-type Queues = BTreeMap<i32, i64>;
+/// Queue -> offset.
+pub type Queues = BTreeMap<i32, i64>;
 
 /// All consumer offsets, under `topic@group` as in Java.
 pub struct Offsets {
@@ -20,18 +22,41 @@ pub struct Offsets {
 #[derive(Default)]
 struct Inner {
     table: HashMap<String, Queues>,
+    /// Changed since they were written to the file.
     dirty: BTreeSet<String>,
+    /// Changed since slaves were told; `None` when nobody wants to know.
+    untold: Option<BTreeSet<String>>,
+    version: DataVersion,
 }
 
-fn key(topic: &str, group: &str) -> String {
+impl Inner {
+    fn look_up(&self, keys: BTreeSet<String>) -> Vec<(String, Option<Queues>)> {
+        let with_value = |key: String| {
+            let queues = self.table.get(&key).cloned();
+            (key, queues)
+        };
+        keys.into_iter().map(with_value).collect()
+    }
+
+    fn changed(&mut self, key: String) {
+        if let Some(untold) = &mut self.untold {
+            untold.insert(key.clone());
+        }
+        self.dirty.insert(key);
+    }
+}
+
+/// Returns the name under which the offsets of a group on a topic are kept.
+pub fn key(topic: &str, group: &str) -> String {
     format!("{topic}@{group}")
 }
 
 impl Offsets {
     /// Reads the table from a folder.
-    pub fn load(folder: &Path) -> Result<Offsets, LoadError> {
+    pub fn load(folder: &Path, now_ms: i64) -> Result<Offsets, LoadError> {
         let (journal, table) = Journal::open::<Queues>(&folder.join("offsets.jsonl"))?;
-        let inner = Inner { table: table.into_iter().collect(), dirty: BTreeSet::new() };
+        let version = DataVersion { counter: 0, state_version: 0, timestamp: now_ms };
+        let inner = Inner { table: table.into_iter().collect(), version, ..Inner::default() };
         Ok(Offsets { inner: Mutex::new(inner), journal: Mutex::new(journal) })
     }
 
@@ -49,7 +74,7 @@ impl Offsets {
             return;
         }
         inner.table.entry(key.clone()).or_default().insert(queue, offset);
-        inner.dirty.insert(key);
+        inner.changed(key);
     }
 
     /// Returns the offsets of a group on a topic.
@@ -88,41 +113,79 @@ impl Offsets {
 
     fn remove(&self, gone: impl Fn(&str, &str) -> bool) {
         let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        inner.table.retain(|k, _| {
-            let keep = !k.rsplit_once('@').is_some_and(|(t, g)| gone(t, g));
-            if !keep {
-                inner.dirty.insert(k.clone());
-            }
-            keep
-        });
+        let is_gone = |k: &String| k.rsplit_once('@').is_some_and(|(t, g)| gone(t, g));
+        let keys: Vec<String> = inner.table.keys().filter(|k| is_gone(k)).cloned().collect();
+        for key in keys {
+            inner.table.remove(&key);
+            inner.changed(key);
+        }
     }
 
-    /// Returns the whole table.
-    pub fn all(&self) -> BTreeMap<String, Queues> {
-        self.inner.lock().table.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    /// Sets offsets under a key; other queues keep theirs.
+    pub fn put(&self, key: &str, queues: impl IntoIterator<Item = (i32, i64)>) {
+        let mut inner = self.inner.lock();
+        let mut next = inner.table.get(key).cloned().unwrap_or_default();
+        next.extend(queues);
+        if inner.table.get(key) != Some(&next) && !next.is_empty() {
+            inner.table.insert(key.to_owned(), next);
+            inner.changed(key.to_owned());
+        }
     }
+
+    /// Forgets the offsets under a key.
+    pub fn remove_key(&self, key: &str) {
+        let mut inner = self.inner.lock();
+        if inner.table.remove(key).is_some() {
+            inner.changed(key.to_owned());
+        }
+    }
+
+    /// Returns the whole table and the version it has.
+    pub fn all(&self) -> (BTreeMap<String, Queues>, DataVersion) {
+        let inner = self.inner.lock();
+        (inner.table.iter().map(|(k, v)| (k.clone(), v.clone())).collect(), inner.version)
+    }
+
+    // ---- telling slaves ----
+
+    /// From now on what changes is noted, for [`Offsets::take_changed`].
+    pub fn note_changes(&self) {
+        self.inner.lock().untold.get_or_insert_default();
+    }
+
+    /// Returns what has changed since the last time, as it is now; `None` for what is no more.
+    pub fn take_changed(&self) -> Vec<(String, Option<Queues>)> {
+        let mut inner = self.inner.lock();
+        let Some(untold) = inner.untold.as_mut().map(std::mem::take) else { return Vec::new() };
+        inner.look_up(untold)
+    }
+
+    /// These were taken and could not be told: they count as changed again.
+    pub fn give_back_changed(&self, keys: impl Iterator<Item = String>) {
+        if let Some(untold) = &mut self.inner.lock().untold {
+            untold.extend(keys);
+        }
+    }
+
+    // ---- file ----
 
     /// Writes what changed. Durable on return; on error it stays to be written.
-    pub fn persist(&self) -> io::Result<()> {
+    pub fn persist(&self, now_ms: i64) -> io::Result<()> {
         let mut journal = self.journal.lock();
-        let changed: Vec<(String, Option<Queues>)> = {
+        let changed = {
             let mut inner = self.inner.lock();
             let dirty = std::mem::take(&mut inner.dirty);
-            dirty
-                .into_iter()
-                .map(|k| {
-                    let v = inner.table.get(&k).cloned();
-                    (k, v)
-                })
-                .collect()
+            if !dirty.is_empty() {
+                inner.version = inner.version.next(0, now_ms);
+            }
+            inner.look_up(dirty)
         };
         let written = journal.append(changed.iter().map(|(k, v)| (k.as_str(), v.as_ref())));
         if written.is_err() {
             self.inner.lock().dirty.extend(changed.into_iter().map(|(k, _)| k));
             return written;
         }
-        if journal.is_stale(self.inner.lock().table.len()) { journal.rewrite(&self.all()) } else { Ok(()) }
+        if journal.is_stale(self.inner.lock().table.len()) { journal.rewrite(&self.all().0) } else { Ok(()) }
     }
 }
 
@@ -133,21 +196,54 @@ mod tests {
     #[test]
     fn offsets_survive_a_restart_once_they_are_written() {
         let dir = tempfile::tempdir().unwrap();
-        let offsets = Offsets::load(dir.path()).unwrap();
+        let offsets = Offsets::load(dir.path(), 1).unwrap();
         offsets.set("G", "T", 0, 5);
         offsets.set("G", "T", 1, 6);
         offsets.set("H", "T", 0, 7);
-        offsets.persist().unwrap();
+        offsets.persist(2).unwrap();
         offsets.set("G", "T", 0, 3);
         offsets.remove_group("H");
-        offsets.persist().unwrap();
+        offsets.persist(2).unwrap();
         offsets.set("G", "T", 0, 9);
         drop(offsets);
-        let offsets = Offsets::load(dir.path()).unwrap();
+        let offsets = Offsets::load(dir.path(), 1).unwrap();
         assert_eq!(offsets.get("G", "T", 0), Some(3));
         assert_eq!(offsets.get("G", "T", 1), Some(6));
         assert_eq!(offsets.get("H", "T", 0), None);
         assert_eq!(offsets.groups_of("T"), ["G"]);
         assert_eq!(offsets.topics_of("G"), ["T"]);
+    }
+
+    #[test]
+    fn what_changes_is_told_once_and_again_when_it_could_not_be_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = Offsets::load(dir.path(), 1).unwrap();
+        offsets.set("G", "T", 0, 5);
+        assert_eq!(offsets.take_changed(), [], "nobody wanted to know");
+        offsets.note_changes();
+        offsets.set("G", "T", 1, 6);
+        offsets.set("G", "T", 1, 6);
+        offsets.set("H", "T", 0, 7);
+        offsets.remove_group("H");
+        let want = [("T@G".to_owned(), Some(Queues::from([(0, 5), (1, 6)]))), ("T@H".to_owned(), None)];
+        assert_eq!(offsets.take_changed(), want);
+        assert_eq!(offsets.take_changed(), []);
+        offsets.give_back_changed(["T@G".to_owned()].into_iter());
+        offsets.put("T@G", [(1, 9)]);
+        assert_eq!(offsets.take_changed(), [("T@G".to_owned(), Some(Queues::from([(0, 5), (1, 9)])))]);
+        offsets.remove_key("T@G");
+        offsets.remove_key("T@G");
+        assert_eq!(offsets.take_changed(), [("T@G".to_owned(), None)]);
+    }
+
+    #[test]
+    fn the_version_moves_with_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = Offsets::load(dir.path(), 1).unwrap();
+        offsets.persist(2).unwrap();
+        assert_eq!(offsets.all().1, DataVersion { counter: 0, state_version: 0, timestamp: 1 });
+        offsets.set("G", "T", 0, 5);
+        offsets.persist(3).unwrap();
+        assert_eq!(offsets.all().1, DataVersion { counter: 1, state_version: 0, timestamp: 3 });
     }
 }

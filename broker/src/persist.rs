@@ -38,6 +38,9 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
+    /// The folder is another broker's.
+    #[error(transparent)]
+    Identity(#[from] crate::identity::IdentityError),
     /// A line in the middle is damaged.
     #[error("{path}, line {line}: {error}; mend or remove that line, the broker will not guess")]
     Damaged {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use daemon::health::Health;
 use daemon::metrics::Metrics;
 use daemon::signals::Shutdown;
+use protocol::names::METADATA_TOPIC;
 use remoting::Stats;
 use replication::Leader;
 use store::disk::real::RealDisk;
@@ -23,7 +24,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::persist::LoadError;
 use crate::session::BrokerService;
 use crate::slave::{self, SlaveLink};
-use crate::{membership, metrics};
+use crate::{membership, metadata, metrics};
 
 /// How often silent clients are looked for (P§8.3) and rates are noted.
 const CLIENT_SCAN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -52,6 +53,9 @@ pub enum RunError {
         /// Why.
         source: OpenError,
     },
+    /// The changes in the log cannot be taken over into the tables.
+    #[error("take over the changes of topics, groups and offsets that are in the log: {0}")]
+    Recover(io::Error),
     /// The threads of the store cannot be started.
     #[error("start the store: {0}")]
     Start(io::Error),
@@ -130,6 +134,7 @@ pub async fn run(mut config: Config, listeners: Listeners, shutdown: Shutdown) -
     }
     let store = open(&config)?;
     let broker = Arc::new(Broker::new(config, store.clone(), address, metrics::requests())?);
+    tokio::task::block_in_place(|| metadata::apply::recover(&broker)).map_err(RunError::Recover)?;
     if broker.slave.is_none() {
         restore_topics(&broker);
     }
@@ -140,7 +145,7 @@ pub async fn run(mut config: Config, listeners: Listeners, shutdown: Shutdown) -
     let served = serve(&broker, sockets, &stats, &health, &shutdown).await;
     health.set_not_ready("stopping");
     tokio::task::block_in_place(|| {
-        if let Err(e) = broker.offsets.persist() {
+        if let Err(e) = broker.persist_offsets() {
             warn!("consumer offsets of the last seconds are lost: {e}");
         }
         store.close();
@@ -163,7 +168,7 @@ fn open(config: &Config) -> Result<Arc<Store>, RunError> {
 /// Topics whose messages are in the log and whose configuration is not: power was lost between the two.
 fn restore_topics(broker: &Broker) {
     for (topic, last_queue) in broker.store.topics() {
-        if broker.topics.get(&topic).is_some() {
+        if broker.topics.get(&topic).is_some() || &*topic == METADATA_TOPIC {
             continue;
         }
         let queues = (last_queue as i32 + 1).max(broker.config.default_queues.min(4));
@@ -220,6 +225,7 @@ async fn serve(
     let mut chores = JoinSet::new();
     chores.spawn(persist_offsets(broker.clone()));
     chores.spawn(watch_clients(broker.clone()));
+    chores.spawn(tell_offsets(broker.clone()));
     chores.spawn(watch_readiness(broker.clone(), health.clone(), is_registered));
     let mut failed = broker.store.stopped();
     let outcome = tokio::select! {
@@ -235,6 +241,7 @@ async fn serve(
     stop_connections.send_replace(true);
     while servers.join_next().await.is_some() {}
     if let (Some(leader), Ok(())) = (&broker.leader, &outcome) {
+        broker.tell_offsets();
         drain(leader, broker.config.drain_timeout).await;
     }
     stop_stream.send_replace(true);
@@ -300,11 +307,19 @@ async fn persist_offsets(broker: Arc<Broker>) {
     loop {
         tokio::time::sleep(broker.config.offset_interval).await;
         let work = broker.clone();
-        match tokio::task::spawn_blocking(move || work.offsets.persist()).await {
+        match tokio::task::spawn_blocking(move || work.persist_offsets()).await {
             Ok(Err(e)) => warn!("consumer offsets not written, trying again: {e}"),
             Ok(Ok(())) => {}
             Err(_) => return,
         }
+    }
+}
+
+/// Tells slaves, by way of the log, how far groups have come.
+async fn tell_offsets(broker: Arc<Broker>) {
+    loop {
+        tokio::time::sleep(broker.config.ha.offset_interval).await;
+        broker.tell_offsets();
     }
 }
 

@@ -88,13 +88,13 @@ impl Topics {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Makes or changes a topic. Durable on return.
-    pub fn put(&self, topic: TopicConfig, now_ms: i64) -> io::Result<()> {
+    /// Makes or changes a topic. Durable on return. Says whether anything is different now.
+    pub fn put(&self, topic: TopicConfig, now_ms: i64) -> io::Result<bool> {
         let mut journal = self.journal.lock();
         if self.get(&topic.topic_name).is_some_and(|old| *old == topic) {
-            return Ok(());
+            return Ok(false);
         }
-        self.insert(&mut journal, topic, now_ms).map(|_| ())
+        self.insert(&mut journal, topic, now_ms).map(|_| true)
     }
 
     fn insert(&self, journal: &mut Journal, topic: TopicConfig, now_ms: i64) -> io::Result<Arc<TopicConfig>> {
@@ -106,12 +106,12 @@ impl Topics {
         Ok(topic)
     }
 
-    /// Makes a topic unless it exists. Durable on return; the one that exists then is returned.
-    pub fn put_if_absent(&self, topic: TopicConfig, now_ms: i64) -> io::Result<Arc<TopicConfig>> {
+    /// Makes a topic unless it exists. Durable on return; returns the one that exists then, and whether it was made.
+    pub fn put_if_absent(&self, topic: TopicConfig, now_ms: i64) -> io::Result<(Arc<TopicConfig>, bool)> {
         let mut journal = self.journal.lock();
         match self.get(&topic.topic_name) {
-            Some(existing) => Ok(existing),
-            None => self.insert(&mut journal, topic, now_ms),
+            Some(existing) => Ok((existing, false)),
+            None => self.insert(&mut journal, topic, now_ms).map(|made| (made, true)),
         }
     }
 
@@ -136,6 +136,11 @@ impl Topics {
         }
         self.tidy(&mut journal);
         Ok(true)
+    }
+
+    /// Takes over the version of the master whose topics these are.
+    pub fn set_version(&self, version: DataVersion) {
+        *self.version.lock() = version;
     }
 
     fn changed(&self, now_ms: i64) {
@@ -240,7 +245,7 @@ mod tests {
         assert!(!topics.remove("U", 6, || Ok(())).unwrap());
         assert!(topics.remove("T", 7, || Err(io::ErrorKind::StorageFull.into())).is_err());
         assert_eq!(
-            topics.put_if_absent(topic("T", 1), 8).unwrap().read_queue_nums,
+            topics.put_if_absent(topic("T", 1), 8).unwrap().0.read_queue_nums,
             6,
             "not removed, not replaced"
         );

@@ -180,7 +180,11 @@ mod tests {
             assert_eq!(request.code, RequestCode::EXCHANGE_BROKER_HA_INFO.0);
             let said = ["clusterName", "brokerName", "brokerId", "storeId"].map(|name| request.field(name));
             assert_eq!(said, [Some("C"), Some("G"), Some("1"), Some("ab")]);
-            assert_eq!(request.field("masterHaAddress"), None, "a Java broker would take it for a master's word");
+            assert_eq!(
+                request.field("masterHaAddress"),
+                None,
+                "a Java broker would take it for a master's word"
+            );
             Answer::fields(&[
                 ("masterHaAddress", "m:2"),
                 ("masterFlushOffset", "7"),

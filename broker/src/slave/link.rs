@@ -7,10 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use replication::Following;
 use tokio::sync::watch;
 
+use super::applied::Applied;
+use super::taken::Taken;
+
 /// The link of a slave to its master, as requests, probes and metrics see it.
 pub struct SlaveLink {
     state: watch::Sender<LinkState>,
     following: Arc<Following>,
+    /// Offsets that clients committed here, for the master.
+    pub taken: Taken,
+    /// What was taken over of the master's tables.
+    pub applied: Applied,
     counts: Counts,
 }
 
@@ -39,7 +46,7 @@ pub(super) struct Counts {
 
 impl SlaveLink {
     /// Makes a link that knows no master yet.
-    pub fn new() -> Arc<SlaveLink> {
+    pub fn new(taken: Taken) -> Arc<SlaveLink> {
         let state = LinkState {
             master_address: None,
             master_ha_address: None,
@@ -50,6 +57,8 @@ impl SlaveLink {
         Arc::new(SlaveLink {
             state: watch::Sender::new(state),
             following: Following::new(),
+            taken,
+            applied: Applied::default(),
             counts: Counts::default(),
         })
     }
@@ -149,9 +158,13 @@ impl Addresses {
 mod tests {
     use super::*;
 
+    fn link() -> Arc<SlaveLink> {
+        SlaveLink::new(Taken::load(tempfile::tempdir().unwrap().path()).unwrap())
+    }
+
     #[test]
     fn a_master_that_is_named_no_more_is_remembered_but_counts_as_gone() {
-        let link = SlaveLink::new();
+        let link = link();
         assert!(!link.master_is_alive());
         let ha_address = Some("m:2".to_owned());
         link.on_registered(Some(Addresses { address: "m:1".to_owned(), ha_address: ha_address.clone() }));
@@ -169,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_slave_is_not_ready_before_its_first_contact() {
-        let link = SlaveLink::new();
+        let link = link();
         assert_eq!(link.readiness(), Err("the master has not been reached yet".to_owned()));
         link.change(|state| state.not_ready = None);
         assert_eq!(link.readiness(), Ok(()));

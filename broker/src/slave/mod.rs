@@ -2,7 +2,9 @@
 //!
 //! [`SlaveLink`] is what the rest of the broker knows of it.
 
+pub mod applied;
 mod link;
+pub mod taken;
 
 use std::sync::Arc;
 

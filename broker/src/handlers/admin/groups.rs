@@ -8,8 +8,9 @@ use protocol::json::JsonBody;
 use protocol::requests::{DecodeExt, DeleteSubscriptionGroup, GroupName};
 use remoting::handler::{Reply, Request};
 
-use crate::broker::{Broker, blocking, now_ms};
+use crate::broker::{Broker, OffsetsToo};
 use crate::groups::check_name;
+use crate::metadata::MAX_CONFIG;
 use crate::refusal::Refusal;
 use crate::topics::MAX_QUEUES;
 
@@ -32,7 +33,13 @@ fn put_config(broker: &Broker, group: SubscriptionGroupConfig) -> Result<(), Ref
         let remark = format!("retryQueueNums {} is not between 0 and {MAX_QUEUES}", group.retry_queue_nums);
         return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
     }
-    blocking(|| broker.groups.put(group, now_ms())).map_err(Refusal::failed)
+    let bytes = group.encode().len();
+    if bytes > MAX_CONFIG {
+        let remark =
+            format!("group[{}]: {bytes} bytes of settings are more than {MAX_CONFIG}", group.group_name);
+        return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
+    }
+    broker.put_group(group)
 }
 
 /// Returns all groups.
@@ -59,10 +66,5 @@ pub fn get(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Result<
 /// Deletes a group, with its offsets if that is asked for.
 pub fn delete(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
     let r = DeleteSubscriptionGroup::decode(&request.header.ext)?;
-    blocking(|| broker.groups.remove(&r.group_name, now_ms())).map_err(Refusal::failed)?;
-    if r.clean_offset {
-        broker.offsets.remove_group(&r.group_name);
-        blocking(|| broker.offsets.persist()).map_err(Refusal::failed)?;
-    }
-    Ok(())
+    broker.delete_group(&r.group_name, if r.clean_offset { OffsetsToo::Yes } else { OffsetsToo::No })
 }

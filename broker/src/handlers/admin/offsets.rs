@@ -14,8 +14,9 @@ use crate::refusal::Refusal;
 
 /// Returns all consumer offsets.
 pub fn all(broker: &Broker, reply: &mut Reply) -> Result<(), Refusal> {
-    reply.body =
-        ConsumerOffsetSerializeWrapper { data_version: None, offset_table: broker.offsets.all() }.encode();
+    let (offset_table, data_version) = broker.offsets.all();
+    // Java's slaves need the version.
+    reply.body = ConsumerOffsetSerializeWrapper { data_version: Some(data_version), offset_table }.encode();
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use protocol::requests::{CreateTopic, DecodeExt, TopicName};
 use remoting::handler::{Reply, Request};
 
 use crate::broker::{Broker, blocking};
+use crate::metadata::MAX_CONFIG;
 use crate::refusal::Refusal;
 use crate::topics::{MAX_QUEUES, check_name};
 
@@ -76,6 +77,10 @@ fn check_config(broker: &Broker, topic: &TopicConfig) -> Result<(), Refusal> {
             "perm {} is not a combination of 4 (read), 2 (write) and 1 (inherit)",
             topic.perm
         )));
+    }
+    let bytes = topic.encode().len();
+    if bytes > MAX_CONFIG {
+        return Err(invalid(format!("topic[{name}]: {bytes} bytes of settings are more than {MAX_CONFIG}")));
     }
     Ok(())
 }

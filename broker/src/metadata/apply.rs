@@ -1,0 +1,163 @@
+//! A slave's side: takes over what its master put into the log. How far it has come is noted as a consumer offset, so
+//! that a restart goes on there; to take something over twice does no harm.
+
+use std::io;
+
+use protocol::message;
+use protocol::names::{METADATA_GROUP, METADATA_TOPIC};
+use store::{Entry, Queue};
+use tracing::warn;
+
+use super::{Change, decode};
+use crate::broker::{Broker, now_ms};
+use crate::offsets;
+use crate::slave::SlaveLink;
+
+/// Records looked up at once.
+const BLOCK: usize = 64;
+
+/// Brings the tables up to the log after a restart. A slave goes on where it was; a master that was a slave before does
+/// that once, and from then on its own tables count.
+///
+/// # Errors
+/// The disk failed; the broker must not start with tables behind its log.
+pub fn recover(broker: &Broker) -> io::Result<()> {
+    let mark = broker.offsets.get(METADATA_GROUP, METADATA_TOPIC, 0);
+    match (&broker.slave, mark) {
+        (None, None) => return Ok(()),
+        // What is in the log so far is this broker's own doing, or nothing.
+        (Some(_), None) => note(broker, bounds(broker).1),
+        (Some(link), Some(_)) => take_over(broker, Some(link))?,
+        (None, Some(_)) => {
+            take_over(broker, None)?;
+            broker.offsets.remove_key(&offsets::key(METADATA_TOPIC, METADATA_GROUP));
+        }
+    }
+    broker.persist_offsets()
+}
+
+/// Takes over all records that have not been.
+///
+/// # Errors
+/// The disk failed; what was taken over stays so, and the rest is tried again next time.
+pub fn take_over_rest(broker: &Broker, link: &SlaveLink) -> io::Result<()> {
+    take_over(broker, Some(link))
+}
+
+fn take_over(broker: &Broker, link: Option<&SlaveLink>) -> io::Result<()> {
+    let Some(queue) = broker.store.queue(METADATA_TOPIC, 0) else { return Ok(()) };
+    let (min, max) = queue.bounds();
+    let mark = broker.offsets.get(METADATA_GROUP, METADATA_TOPIC, 0).unwrap_or(0);
+    // Behind the end after a power cut that took the log's last bytes: they come again.
+    let mut next = (mark.max(0) as u64).clamp(min, max);
+    let mut entries = Vec::with_capacity(BLOCK);
+    while next < max {
+        entries.clear();
+        queue.entries(next, BLOCK, true, &mut entries)?;
+        for entry in &entries {
+            take_over_record(broker, link, entry)?;
+            next = entry.queue_offset + 1;
+            note(broker, next);
+        }
+        if entries.is_empty() {
+            return gone(&queue, next);
+        }
+    }
+    note(broker, next);
+    Ok(())
+}
+
+/// Retention took what was to come next: the tables, which are asked for now and then, have it.
+fn gone(queue: &Queue, next: u64) -> io::Result<()> {
+    match queue.bounds().0 > next || queue.is_removed() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("no record at {next} of {METADATA_TOPIC}"))),
+    }
+}
+
+fn bounds(broker: &Broker) -> (u64, u64) {
+    broker.store.queue(METADATA_TOPIC, 0).map_or((0, 0), |queue| queue.bounds())
+}
+
+fn note(broker: &Broker, next: u64) {
+    broker.offsets.set(METADATA_GROUP, METADATA_TOPIC, 0, next as i64);
+}
+
+fn take_over_record(broker: &Broker, link: Option<&SlaveLink>, entry: &Entry) -> io::Result<()> {
+    if link.is_some_and(|link| link.applied.is_in_tables(entry.physical)) {
+        return Ok(());
+    }
+    let bytes = broker.store.read_record(entry.physical).map_err(io::Error::other)?;
+    let message::Decoded::Record(record) = message::decode(&bytes, bytes.len()) else {
+        return Err(io::Error::other(format!("no record at {} of the log", entry.physical)));
+    };
+    let decoded = decode(record.body);
+    if let (Some(unknown), Some(link)) = (decoded.unknown, link)
+        && link.applied.is_first_unknown()
+    {
+        warn!("the master tells of changes that this version does not know, a newer one would: {unknown}");
+    }
+    for change in decoded.changes {
+        if let Some(link) = link {
+            link.applied.count(&change);
+        }
+        apply(broker, change)?;
+    }
+    Ok(())
+}
+
+fn apply(broker: &Broker, change: Change) -> io::Result<()> {
+    match change {
+        Change::PutTopic(topic) if broker.topics.system_names().contains(&topic.topic_name) => {}
+        Change::PutTopic(topic) => {
+            broker.topics.put(topic, now_ms())?;
+            broker.changed.notify_one();
+        }
+        Change::DeleteTopic { topic, end } => drop_topic(broker, &topic, Some(end))?,
+        Change::PutGroup(group) => _ = broker.groups.put(group, now_ms())?,
+        Change::DeleteGroup { group, clean_offset } => {
+            broker.groups.remove(&group, now_ms())?;
+            if clean_offset {
+                broker.offsets.remove_group(&group);
+            }
+        }
+        Change::Offsets { key, queues: Some(queues) } => put_offsets(broker, &key, &queues),
+        Change::Offsets { key, queues: None } => remove_offsets(broker, &key),
+    }
+    Ok(())
+}
+
+/// Removes a topic as its master did. Its messages before `end` go, or, when the master does not say where they end,
+/// all that are here.
+pub fn drop_topic(broker: &Broker, topic: &str, end: Option<u64>) -> io::Result<()> {
+    let queues = broker.queues_of(topic);
+    let drop_messages = || match end {
+        Some(end) => broker.store.drop_topic_at(topic, end).map(|_| ()),
+        None if queues.is_empty() => Ok(()),
+        None => broker.store.delete_topic(topic),
+    };
+    if broker.topics.get(topic).is_some() {
+        broker.topics.remove(topic, now_ms(), drop_messages)?;
+    } else {
+        drop_messages()?;
+    }
+    queues.iter().filter(|queue| queue.is_removed()).for_each(|queue| broker.waiting.wake_all(queue));
+    broker.offsets.remove_topic(topic);
+    broker.changed.notify_one();
+    Ok(())
+}
+
+/// Takes over a master's offsets, without those that a client has moved further here.
+pub fn put_offsets(broker: &Broker, key: &str, queues: &offsets::Queues) {
+    match &broker.slave {
+        Some(link) => broker.offsets.put(key, link.taken.without_older(key, queues)),
+        None => broker.offsets.put(key, queues.clone()),
+    }
+}
+
+/// Forgets offsets as the master did, unless a client has committed here since.
+pub fn remove_offsets(broker: &Broker, key: &str) {
+    if !broker.slave.as_ref().is_some_and(|link| link.taken.has(key)) {
+        broker.offsets.remove_key(key);
+    }
+}

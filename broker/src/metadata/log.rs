@@ -1,0 +1,129 @@
+//! A master's side: puts changes into its log, in the order in which they are made, once a Gantry slave has joined since
+//! the start. Nobody else would read them, and what was changed before is in the tables that a joining slave asks for.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use protocol::message::NewRecord;
+use protocol::names::METADATA_TOPIC;
+use store::{AppendError, Batch, Store};
+
+use super::{Change, encode};
+use crate::broker::now_ms;
+use crate::offsets::Offsets;
+
+/// Writes changes into the log.
+pub struct MetadataLog {
+    store: Arc<Store>,
+    host: SocketAddr,
+    /// Changes only under the lock.
+    on: AtomicBool,
+    /// What the last change was and could not be written; nothing else is changed before it is. One lock for all
+    /// tables: a change is made, durable and in the log before the next one begins.
+    owed: Mutex<Vec<Change>>,
+}
+
+impl MetadataLog {
+    /// Makes one that is off; `host` is the broker's address, part of every record.
+    pub fn new(store: Arc<Store>, host: SocketAddr) -> MetadataLog {
+        MetadataLog { store, host, on: AtomicBool::new(false), owed: Mutex::default() }
+    }
+
+    /// Switches it on until the process ends; every change from here on is in the log or was made before the return.
+    /// Says whether it was off.
+    pub fn switch_on(&self, offsets: &Offsets) -> bool {
+        let _one = self.owed.lock();
+        offsets.note_changes();
+        !self.on.swap(true, Ordering::SeqCst)
+    }
+
+    /// Says whether it is on.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::SeqCst)
+    }
+
+    /// Makes changes, which `make` names as it goes, and puts them into the log. May wait for the disk.
+    ///
+    /// # Errors
+    /// Those of `make`, and those of the log; then the changes may have been made here, and slaves hear of them later.
+    /// Nothing is made when the log takes nothing.
+    pub fn change<T>(&self, make: impl FnOnce(&mut Vec<Change>) -> io::Result<T>) -> io::Result<T> {
+        let mut owed = self.owed.lock();
+        let on = self.is_on();
+        if on {
+            self.settle(&mut owed)?;
+        }
+        let mut changes = Vec::new();
+        let made = make(&mut changes);
+        if !on || changes.is_empty() {
+            return made;
+        }
+        *owed = changes;
+        let told = self.settle(&mut owed);
+        made.and_then(|made| told.map(|()| made))
+    }
+
+    /// Puts the offsets that have changed since the last time into the log. What it does not take is tried again next
+    /// time.
+    pub fn tell_offsets(&self, offsets: &Offsets) -> io::Result<()> {
+        let mut owed = self.owed.lock();
+        if !self.is_on() {
+            return Ok(());
+        }
+        self.settle(&mut owed)?;
+        let changed = offsets.take_changed();
+        let changes =
+            changed.iter().map(|(key, queues)| Change::Offsets { key: key.clone(), queues: queues.clone() });
+        self.append(changes.collect())
+            .inspect_err(|_| offsets.give_back_changed(changed.into_iter().map(|(key, _)| key)))
+    }
+
+    /// Writes what is owed.
+    fn settle(&self, owed: &mut Vec<Change>) -> io::Result<()> {
+        if self.store.is_full() {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "disk full: slaves cannot be told of changes",
+            ));
+        }
+        if owed.is_empty() {
+            return Ok(());
+        }
+        self.append(owed.clone())?;
+        owed.clear();
+        Ok(())
+    }
+
+    fn append(&self, changes: Vec<Change>) -> io::Result<()> {
+        let mut batch = Batch::default();
+        for body in encode(changes)? {
+            let queue = self.store.queue_or_create(METADATA_TOPIC, 0);
+            let queue = queue.ok_or_else(|| io::Error::other("no queue for changes"))?;
+            let record = NewRecord {
+                topic: METADATA_TOPIC,
+                queue_id: 0,
+                flag: 0,
+                sys_flag: 0,
+                born_timestamp: now_ms(),
+                born_host: self.host,
+                store_host: self.host,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: &body,
+                properties: "",
+                more_properties: "",
+            };
+            batch.push(queue, &record, 0, std::iter::empty());
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.store.append(&mut batch, now_ms()).map(|_| ()).map_err(|e| match e {
+            AppendError::Full(_) => io::Error::new(io::ErrorKind::StorageFull, e.to_string()),
+            e => io::Error::other(e.to_string()),
+        })
+    }
+}
