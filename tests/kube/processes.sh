@@ -78,7 +78,10 @@ network_down() {
   ip link del gantry0 2>/dev/null || true
   for n in $(ip netns list 2>/dev/null | sed -n 's/^\(gantry-[a-z0-9]*\).*/\1/p'); do ip netns del "$n"; done
   # the mount that the first `ip netns add` of a host makes
-  if grep -qsx /run/netns "$run/made" && [ -z "$(ls -A /run/netns)" ]; then umount /run/netns && rmdir /run/netns; fi
+  if grep -qsx /run/netns "$run/made" && [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then
+    umount /run/netns 2>/dev/null || true # ip mounts it, but not everywhere
+    rmdir /run/netns
+  fi
 }
 
 mounts_down() {
@@ -104,7 +107,7 @@ strays_down() {
     [ ! -f "$f" ] || rm -f "$(sed 's#^unix://##' "$f")"
   done
   [ ! -d /var/log/containers ] || find /var/log/containers -lname "$run/*" -delete
-  [ ! -d /var/lib/cni/results ] || grep -rlF "$run/" /var/lib/cni/results | xargs -r rm -f
+  [ ! -d /var/lib/cni/results ] || { grep -rlF "$run/" /var/lib/cni/results || true; } | xargs -r rm -f
   # folders that were not there before: gone again if they hold nothing but sockets of dead kubelets
   if [ -f "$run/made" ]; then
     while read -r t; do
