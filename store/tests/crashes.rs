@@ -113,11 +113,11 @@ fn a_damaged_segment_before_sealed_ones_is_named_and_nothing_is_removed() {
     drop(store);
     let before = disk.list(Path::new("/s/commitlog")).unwrap();
     disk.remove(&index(SEGMENT)).unwrap();
-    overwrite(&disk, &log(SEGMENT), b"#", 500);
+    overwrite(&disk, &log(SEGMENT), b"#", 600);
     let Err(OpenError::Damaged { segment, at, .. }) = Store::open(config(), Arc::new(disk.clone())) else {
         panic!()
     };
-    assert!(segment == SEGMENT && at < SEGMENT + 500);
+    assert!(segment == SEGMENT && at < SEGMENT + 600);
     assert_eq!(disk.list(Path::new("/s/commitlog")).unwrap(), before);
 }
 
