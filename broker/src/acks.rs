@@ -99,6 +99,11 @@ impl Promise {
         }
     }
 
+    /// Says whether the copies it asks for are those of so many members.
+    pub fn is_of(&self, members: usize) -> bool {
+        self.copies.is_none_or(|copies| copies.members == members)
+    }
+
     /// Says whether this one, of a batch stored later, is never due before `earlier` is.
     pub fn follows(&self, earlier: &Promise) -> bool {
         let later = |this: Option<Due>, that: Option<Due>| match (this, that) {

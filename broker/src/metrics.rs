@@ -7,16 +7,23 @@
 //! | `unflushed_bytes`, `tail_cache_bytes` | against `maxUnflushedBytes` and `tailCacheBytes` |
 //! | `disk_used_percent`, `writes_refused` | disk use and whether it stops writes |
 //! | `topics`, `producers`, `consumers`, `parked_pulls` | tables |
+//! | `followers`, `log_replicated_bytes`, `sends_waiting_for_slaves` | a master: its slaves, what enough members have |
+//! | `follower_acked_bytes`, `follower_lag_bytes`, `follower_lag_seconds`, `follower_in_sync` {follower} | each of them |
+//! | `slave_connected`, `slave_lag_bytes`, `slave_lag_seconds` | a slave: behind its master, as of their last contact |
+//! | `slave_joins_total`, `slave_joins_refused_total`, `slave_start_overs_total` | what became of its attempts to follow |
 //! | `connections`, `buffered_bytes`, `connections_*_total`, `network_*_bytes_total` | the remoting port |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use daemon::metrics::{Metrics, RequestMetrics};
 use protocol::codes::{RequestCode, ResponseCode};
 use remoting::Stats;
+use replication::{FollowerStatus, FollowingState, Leader};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, now_ms};
+use crate::slave::SlaveLink;
 
 /// Makes the counters of requests.
 pub fn requests() -> RequestMetrics {
@@ -56,6 +63,102 @@ pub fn register(metrics: &Metrics, broker: &Arc<Broker>, stats: &Arc<Stats>) {
     gauge("gantry_broker_producers", "Producers connected.", |b| b.clients.count().0 as f64);
     gauge("gantry_broker_consumers", "Consumers connected.", |b| b.clients.count().1 as f64);
     gauge("gantry_broker_parked_pulls", "Pulls waiting for messages.", |b| b.waiting.parked() as f64);
+    match (&broker.leader, &broker.slave) {
+        (Some(leader), None) => of_master(metrics, broker, leader),
+        (_, Some(link)) => of_slave(metrics, broker, link),
+        (None, None) => {}
+    }
+    of_network(metrics, stats);
+}
+
+fn of_master(metrics: &Metrics, broker: &Arc<Broker>, leader: &Arc<Leader>) {
+    let gauge = |name: &'static str, help: &'static str, read: fn(&Broker, &Leader) -> f64| {
+        let (broker, leader) = (broker.clone(), leader.clone());
+        metrics.gauge(name, help, move || read(&broker, &leader));
+    };
+    gauge("gantry_broker_followers", "Slaves connected.", |_, leader| leader.followers().len() as f64);
+    gauge(
+        "gantry_broker_log_replicated_bytes",
+        "Physical offset up to which as many members have the log as an acknowledgement takes.",
+        |broker, leader| match broker.live.load().required_acks() {
+            0 | 1 => broker.store.written() as f64,
+            _ => *leader.replicated().borrow() as f64,
+        },
+    );
+    gauge(
+        "gantry_broker_sends_waiting_for_slaves",
+        "Sends stored and not yet acknowledged, because slaves must have them.",
+        |broker, _| broker.waiting_for_slaves.load(Relaxed) as f64,
+    );
+    let each = |name: &'static str, help: &'static str, read: fn(&FollowerStatus) -> f64| {
+        let leader = leader.clone();
+        metrics.gauges(name, help, move |emit| {
+            for follower in leader.followers() {
+                emit(&[("follower", &follower.addr.to_string())], read(&follower));
+            }
+        });
+    };
+    each("gantry_broker_follower_acked_bytes", "Physical offset up to which the slave has the log.", |f| {
+        f.acked as f64
+    });
+    each("gantry_broker_follower_lag_bytes", "Bytes of the log that the slave does not have.", |f| {
+        f.lag_bytes as f64
+    });
+    each(
+        "gantry_broker_follower_lag_seconds",
+        "For how long the slave has not had everything there was.",
+        |f| f.lag_time.as_secs_f64(),
+    );
+    each(
+        "gantry_broker_follower_in_sync",
+        "1 when the slave had everything within haMaxTimeSlaveNotCatchup.",
+        |f| f.in_sync as u8 as f64,
+    );
+}
+
+fn of_slave(metrics: &Metrics, broker: &Arc<Broker>, link: &Arc<SlaveLink>) {
+    let gauge = |name: &'static str, help: &'static str, read: fn(&Broker, &FollowingState) -> f64| {
+        let (broker, following) = (broker.clone(), link.following().clone());
+        metrics.gauge(name, help, move || read(&broker, &following.state(Instant::now())));
+    };
+    gauge("gantry_broker_slave_connected", "1 while the master's log is being followed.", |_, s| {
+        s.connected as u8 as f64
+    });
+    gauge(
+        "gantry_broker_slave_lag_bytes",
+        "Bytes of the master's log that this slave did not have at their last contact.",
+        |broker, s| s.master_end.saturating_sub(broker.store.written()) as f64,
+    );
+    gauge(
+        "gantry_broker_slave_lag_seconds",
+        "For how long this slave had not had everything there was, at its last contact with the master.",
+        |broker, s| {
+            let since_start = || Duration::from_millis((now_ms() - broker.boot_ms).max(0) as u64);
+            match (s.last_contact, s.caught_up_at) {
+                (Some(contact), Some(caught_up)) => contact.saturating_duration_since(caught_up),
+                _ => since_start(),
+            }
+            .as_secs_f64()
+        },
+    );
+    let counter = |name: &'static str, help: &'static str, read: fn(&SlaveLink) -> u64| {
+        let link = link.clone();
+        metrics.counter(name, help, move || read(&link) as f64);
+    };
+    counter("gantry_broker_slave_joins", "Times this slave began to follow its master.", SlaveLink::joins);
+    counter(
+        "gantry_broker_slave_joins_refused",
+        "Times this slave could not follow for a reason that a human must remove.",
+        SlaveLink::refusals,
+    );
+    counter(
+        "gantry_broker_slave_start_overs",
+        "Times this slave gave up its log and started over.",
+        SlaveLink::start_overs,
+    );
+}
+
+fn of_network(metrics: &Metrics, stats: &Arc<Stats>) {
     let network = |name: &'static str, help: &'static str, read: fn(&Stats) -> f64| {
         let stats = stats.clone();
         metrics.gauge(name, help, move || read(&stats));

@@ -3,6 +3,7 @@
 //! task.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use protocol::requests::NoFields;
 use remoting::{Peer, Service, Session};
 use replication::confirm;
 use store::{AppendError, Batch, Entry, Stored};
+use tokio::sync::futures::Notified;
 use tokio::sync::watch;
 
 use crate::acks::{Promise, Reached, StoredBatch};
@@ -53,6 +55,7 @@ pub struct BrokerSession {
     last_topic: LastTopic,
     unanswered: Unanswered<SentBatch>,
     unanswered_sends: usize,
+    waiting_for_slaves: usize,
     flushed: watch::Receiver<u64>,
     replicated: Option<watch::Receiver<u64>>,
     parked: HashMap<u64, Parked>,
@@ -66,6 +69,8 @@ pub struct BrokerSession {
 /// Stored sends whose answers wait, all of one batch.
 struct SentBatch {
     begun: Instant,
+    /// Whether slaves must have them.
+    copied: bool,
     sends: Vec<(PendingSend, Vec<Stored>)>,
 }
 
@@ -87,6 +92,7 @@ impl BrokerSession {
             last_topic: LastTopic::default(),
             unanswered: Unanswered::default(),
             unanswered_sends: 0,
+            waiting_for_slaves: 0,
             parked: HashMap::new(),
             deadlines: BTreeSet::new(),
             next_token: 0,
@@ -147,8 +153,13 @@ impl BrokerSession {
             if promise.flush.is_some() {
                 broker.store.request_flush(end);
             }
+            let copied = promise.copies.is_some();
+            if copied {
+                self.waiting_for_slaves += waiting.len();
+                broker.waiting_for_slaves.fetch_add(waiting.len(), Ordering::Relaxed);
+            }
             self.unanswered_sends += waiting.len();
-            self.unanswered.push(promise, SentBatch { begun, sends: waiting });
+            self.unanswered.push(promise, SentBatch { begun, copied, sends: waiting });
         }
         self.batch.clear();
     }
@@ -163,6 +174,10 @@ impl BrokerSession {
             let reached = reached(&self.broker, &mut self.flushed, self.replicated.as_mut());
             let Some((code, batch)) = self.unanswered.pop(reached, now) else { return false };
             self.unanswered_sends -= batch.sends.len();
+            if batch.copied {
+                self.waiting_for_slaves -= batch.sends.len();
+                self.broker.waiting_for_slaves.fetch_sub(batch.sends.len(), Ordering::Relaxed);
+            }
             for (send, stored) in &batch.sends {
                 answer_send(&self.broker, send, stored, code, batch.begun.elapsed(), out);
             }
@@ -253,16 +268,6 @@ impl BrokerSession {
         }
         record(&self.broker, caller.code, refusal.code, begun.elapsed(), out.len() - before);
     }
-
-    fn next_deadline(&mut self) -> Option<Instant> {
-        let pull = self.deadlines.first().map(|(d, _)| *d);
-        if self.unanswered.is_empty() {
-            return pull;
-        }
-        let reached = reached(&self.broker, &mut self.flushed, self.replicated.as_mut());
-        let send = self.unanswered.deadline(reached, Instant::now());
-        send.into_iter().chain(pull).min()
-    }
 }
 
 /// Returns what the senders of a batch that was just stored are promised; `None` when it is kept already.
@@ -331,6 +336,14 @@ fn refusal_of(error: Option<&AppendError>) -> Refusal {
     }
 }
 
+/// Resolves at a time; never without one.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Resolves when a watched offset has moved; never without one.
 async fn moved(offset: Option<&mut watch::Receiver<u64>>) {
     if let Some(offset) = offset
@@ -339,6 +352,14 @@ async fn moved(offset: Option<&mut watch::Receiver<u64>>) {
         return;
     }
     std::future::pending().await
+}
+
+/// Resolves with the next report of a slave; never when none is awaited.
+async fn reported(report: Pin<&mut Option<Notified<'_>>>) {
+    match report.as_pin_mut() {
+        Some(report) => report.await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Session for BrokerSession {
@@ -376,20 +397,28 @@ impl Session for BrokerSession {
     }
 
     async fn progress(&mut self) {
-        let deadline = self.next_deadline();
-        let timer = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
+        let Self { broker, unanswered, flushed, replicated, deadlines, .. } = self;
+        let (flush, slaves) = (unanswered.waits_for_flush(), unanswered.waits_for_slaves());
+        let recount = slaves && unanswered.waits_for_others_than(broker.live.load().required_acks());
+        let mut reports = pin!(broker.leader.as_ref().filter(|_| recount).map(|leader| leader.moved()));
+        // Before looking how far the log has come, or a report in between would be missed.
+        if let Some(reports) = reports.as_mut().as_pin_mut() {
+            reports.enable();
+        }
+        let send = match unanswered.is_empty() {
+            true => None,
+            false => {
+                let reached = reached(broker, flushed, replicated.as_mut());
+                unanswered.deadline(reached, Instant::now())
             }
         };
-        let (flush, slaves) = (self.unanswered.waits_for_flush(), self.unanswered.waits_for_slaves());
-        let flushed = moved(flush.then_some(&mut self.flushed));
-        let replicated = moved(self.replicated.as_mut().filter(|_| slaves));
+        let pull = deadlines.first().map(|(deadline, _)| *deadline);
+        let timer = sleep_until(send.into_iter().chain(pull).min());
         tokio::select! {
             () = timer => {}
-            () = flushed => {}
-            () = replicated => {}
+            () = moved(flush.then_some(flushed)) => {}
+            () = moved(replicated.as_mut().filter(|_| slaves)) => {}
+            () = reported(reports) => {}
         }
     }
 
@@ -412,6 +441,7 @@ impl Session for BrokerSession {
     }
 
     fn on_close(&mut self) {
+        self.broker.waiting_for_slaves.fetch_sub(self.waiting_for_slaves, Ordering::Relaxed);
         for (token, parked) in self.parked.drain() {
             self.broker.waiting.unpark(&parked.pull.queue, self.peer.id, token);
         }

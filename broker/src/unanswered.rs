@@ -67,6 +67,12 @@ impl<T> Unanswered<T> {
         self.queue.front().is_some_and(|(first, _)| first.copies.is_some() || !self.in_order)
     }
 
+    /// Says whether any answer may wait for another number of members than `members`.
+    pub fn waits_for_others_than(&self, members: usize) -> bool {
+        self.waits_for_slaves()
+            && (!self.in_order || self.queue.front().is_some_and(|(first, _)| !first.is_of(members)))
+    }
+
     /// Says whether none waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -1,6 +1,8 @@
 //! A broker on free ports in a folder of its own, and a connection that speaks the wire. Every wait has a deadline.
 #![allow(dead_code)]
 
+pub mod follower;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +44,8 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 /// A broker as its program runs it.
 pub struct Running {
     pub addr: SocketAddr,
+    /// Where a master's slaves connect.
+    pub ha: SocketAddr,
     shutdown: Shutdown,
     task: JoinHandle<Result<(), broker::RunError>>,
 }
@@ -62,13 +66,15 @@ fn config(dir: &Path, settings: &[(&str, &str)]) -> Config {
 
 impl Running {
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> Running {
+        let config = config(dir, settings);
         let bind = || TcpListener::bind("127.0.0.1:0");
-        let listeners =
-            Listeners { remoting: bind().await.unwrap(), fast: bind().await.unwrap(), ha: None, http: None };
-        let addr = listeners.remoting.local_addr().unwrap();
+        let (remoting, fast, ha) = (bind().await.unwrap(), bind().await.unwrap(), bind().await.unwrap());
+        let (addr, ha_addr) = (remoting.local_addr().unwrap(), ha.local_addr().unwrap());
+        let ha = (!config.live.is_slave()).then_some(ha);
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(broker::run(config(dir, settings), listeners, shutdown.clone()));
-        Running { addr, shutdown, task }
+        let listeners = Listeners { remoting, fast, ha, http: None };
+        let task = tokio::spawn(broker::run(config, listeners, shutdown.clone()));
+        Running { addr, ha: ha_addr, shutdown, task }
     }
 
     pub async fn connect(&self) -> Wire {
@@ -88,6 +94,9 @@ impl Running {
 /// A broker whose store has no threads: nothing is flushed unless the test does it.
 pub struct Unflushed {
     pub addr: SocketAddr,
+    /// Where a master's slaves connect.
+    pub ha: SocketAddr,
+    pub broker: Arc<Broker>,
     pub store: Arc<Store>,
     pub stop: tokio::sync::watch::Sender<bool>,
 }
@@ -100,13 +109,23 @@ impl Unflushed {
         let addr = listener.local_addr().unwrap();
         let broker = Arc::new(Broker::new(config, store.clone(), addr, broker::metrics::requests()).unwrap());
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        let service = Arc::new(BrokerService(broker));
-        tokio::spawn(remoting::serve(listener, service, Limits::default(), Arc::default(), stopped));
-        Unflushed { addr, store, stop }
+        let service = Arc::new(BrokerService(broker.clone()));
+        tokio::spawn(remoting::serve(listener, service, Limits::default(), Arc::default(), stopped.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ha = listener.local_addr().unwrap();
+        if let Some(leader) = &broker.leader {
+            tokio::spawn(leader.clone().serve(listener, stopped));
+        }
+        Unflushed { addr, ha, broker, store, stop }
     }
 
     pub async fn connect(&self) -> Wire {
         Wire::connect(self.addr, Serialization::Binary).await
+    }
+
+    /// Returns how many sends wait for slaves.
+    pub fn waiting_for_slaves(&self) -> usize {
+        self.broker.waiting_for_slaves.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -227,6 +246,18 @@ impl Wire {
     /// Pulls from queue 0.
     pub async fn pull(&mut self, topic: &str, offset: &str, tags: &str, wait_ms: &str) -> Answer {
         self.call(RequestCode::PULL_MESSAGE, &pull_fields(topic, offset, tags, wait_ms), b"").await
+    }
+
+    /// Changes live settings.
+    pub async fn set(&mut self, settings: &str) -> Answer {
+        self.call(RequestCode::UPDATE_BROKER_CONFIG, &[], settings.as_bytes()).await
+    }
+
+    /// Makes sure that nothing is about to be answered: what was released comes before the second answer.
+    pub async fn nothing_is_due(&mut self) {
+        for _ in 0..2 {
+            self.call(RequestCode::GET_MAX_OFFSET, &[("topic", "T"), ("queueId", "0")], b"").await;
+        }
     }
 
     /// Makes a topic.

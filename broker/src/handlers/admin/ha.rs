@@ -14,7 +14,9 @@ use crate::slave::LinkState;
 /// Returns how far the members of the group are, as this one sees it.
 pub fn status(broker: &Broker, reply: &mut Reply) -> Result<(), Refusal> {
     let info = match (&broker.slave, &broker.leader) {
-        (Some(link), _) => of_slave(&link.state(), &link.following().state(Instant::now()), broker.store.written()),
+        (Some(link), _) => {
+            of_slave(&link.state(), &link.following().state(Instant::now()), broker.store.written())
+        }
         (None, Some(leader)) => of_master(&leader.followers(), broker.store.written()),
         (None, None) => HaRuntimeInfo { master: true, ..HaRuntimeInfo::default() },
     };
