@@ -13,7 +13,8 @@ use crate::wait::until;
 
 /// The broker's name, which is the group's.
 pub const NAME: &str = "pair";
-/// The master registers with this address; a relay stands there, so that requests of slaves can be cut off as well.
+/// The master registers with this address; relays stand at its ports there. (A Java slave goes where the name server
+/// says; one with `haMasterAddress` goes nowhere, because its HA client is not there yet when that is read.)
 const RELAYED: &str = "127.0.1.1";
 /// How long anything that happens by itself may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -40,17 +41,29 @@ pub struct Setup<'a> {
     pub sync: bool,
     /// Settings of master and slaves.
     pub config: &'a [(&'a str, &'a str)],
+    /// Further settings of the master.
+    pub master_config: &'a [(&'a str, &'a str)],
     /// Further settings of slaves.
     pub slave_config: &'a [(&'a str, &'a str)],
+    /// The master's store lies on a disk of its own with this many MiB, in memory.
+    pub master_disk: Option<u32>,
     /// The stores of slaves lie on disks of their own with this many MiB, in memory.
     pub slave_disk: Option<u32>,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        let (config, slave_config): (&[_], &[_]) = (&[], &[]);
-        let (master, slave) = (Maker::Gantry, Maker::Gantry);
-        Setup { master, slave, slaves: 1, sync: false, config, slave_config, slave_disk: None }
+        Setup {
+            master: Maker::Gantry,
+            slave: Maker::Gantry,
+            slaves: 1,
+            sync: false,
+            config: &[],
+            master_config: &[],
+            slave_config: &[],
+            master_disk: None,
+            slave_disk: None,
+        }
     }
 }
 
@@ -70,8 +83,8 @@ pub struct Group {
     pub slaves: Vec<Slave>,
     /// The master.
     pub master: Server,
-    /// The link of all slaves, and of whoever asks the name server, to the master's port for clients.
-    pub requests: Relay,
+    /// The links of all slaves, and of whoever asks the name server, to the master's two ports for clients.
+    requests: [Relay; 2],
     /// The name server.
     pub names: Server,
     // Removed and given back last.
@@ -116,15 +129,21 @@ impl Group {
             let store = folder.path().join(&name).join("store").display().to_string();
             let settings = settings_of(setup, maker, ordinal, ports(ordinal), &names.addr(), &store, link);
             let program = if maker == Maker::Java { Program::JavaBroker } else { Program::Broker };
-            let small_disk = setup.slave_disk.filter(|_| ordinal > 0);
+            let small_disk = if ordinal == 0 { setup.master_disk } else { setup.slave_disk };
             Server::new(folder.path(), &name, program, ports(ordinal), small_disk, &settings)
         };
         let master = broker(0, None);
         let [port, _] = ports(0);
-        let requests = Relay::start(&format!("{RELAYED}:{port}"), &master.addr());
+        let relay = |listens: String, port: u16| Relay::start(&listens, &format!("127.0.0.1:{port}"));
+        // Java sends requests between brokers to the port two below.
+        let requests = [port, port - 2].map(|port| relay(format!("{RELAYED}:{port}"), port));
         let slave = |ordinal: u16| {
-            let listens = format!("127.0.0.1:{}", 9910 + ordinal + slot.offset);
-            let link = Relay::start(&listens, &format!("127.0.0.1:{}", port + 1));
+            // A Java slave asks the name server; a Java master takes that port at every address.
+            let listens = match (setup.slave, ordinal) {
+                (Maker::Java, 1) if setup.master == Maker::Gantry => format!("{RELAYED}:{}", port + 1),
+                _ => format!("127.0.0.1:{}", 9910 + ordinal + slot.offset),
+            };
+            let link = relay(listens, port + 1);
             Slave { server: broker(ordinal, Some(&link)), link }
         };
         let slaves = (1..=setup.slaves).map(slave).collect();
@@ -160,24 +179,24 @@ impl Group {
     /// Takes both links of the first slave down: connections are closed and refused.
     pub fn cut(&self) {
         self.link().cut();
-        self.requests.cut();
+        self.requests.iter().for_each(Relay::cut);
     }
 
     /// Loses everything that goes one way between the first slave and its master; connections stay open.
     pub fn stall(&self, way: Way) {
         self.link().stall(way);
-        self.requests.stall(way);
+        self.requests.iter().for_each(|relay| relay.stall(way));
     }
 
     /// Loses everything between the first slave and its master; connections stay open.
     pub fn stall_both(&self) {
         self.link().stall_both();
-        self.requests.stall_both();
+        self.requests.iter().for_each(Relay::stall_both);
     }
 
     /// Makes both links good again.
     pub fn heal(&self) {
-        self.requests.heal();
+        self.requests.iter().for_each(Relay::heal);
         self.link().heal();
     }
 
@@ -244,7 +263,7 @@ fn settings_of(
             ("diskSpaceWarningLevelRatio", "98"),
         ])),
         Maker::Java => settings.extend(owned(&[
-            ("brokerIP2", "127.0.0.1"),
+            ("brokerIP2", if ordinal == 0 { RELAYED } else { "127.0.0.1" }),
             ("storePathCommitLog", &format!("{store}/commitlog")),
             ("storePathEpochFile", &format!("{store}/epochFileCheckpoint")),
             ("defaultTopicQueueNums", "8"),
@@ -256,12 +275,14 @@ fn settings_of(
     if setup.sync {
         settings.extend(owned(&[("inSyncReplicas", "2")]));
     }
+    settings.extend(owned(setup.config));
     if let Some(link) = link {
-        settings.extend(owned(&[("haMasterAddress", &link.addr())]));
-        settings.extend(owned(setup.config));
+        if maker == Maker::Gantry {
+            settings.extend(owned(&[("haMasterAddress", &link.addr())]));
+        }
         settings.extend(owned(setup.slave_config));
     } else {
-        settings.extend(owned(setup.config));
+        settings.extend(owned(setup.master_config));
     }
     settings
 }

@@ -1,10 +1,13 @@
 //! The members of a group side by side: how far each one's log reaches, as it says itself, and whether they are the
 //! same on the disk once nothing moves.
 
+use std::io::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use protocol::codes::{RequestCode, ResponseCode};
+use protocol::bodies::kv_table::KvTable;
+use protocol::codes::RequestCode;
+use protocol::json::JsonBody;
 use protocol::requests::Fields;
 
 use crate::logs::{Log, compare};
@@ -26,23 +29,28 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Returns the member's log as it is now; `None` while the member does not serve.
-    pub fn log(&self) -> Option<Log> {
+    /// Returns the member's log as it is now.
+    ///
+    /// # Errors
+    /// The member does not serve, or its answer is not the one it was taken for.
+    pub fn log(&self) -> Result<Log> {
         let (begin, end) = bounds(&self.addr)?;
-        Some(Log { name: self.name.clone(), folder: self.folder.clone(), begin, end })
+        Ok(Log { name: self.name.clone(), folder: self.folder.clone(), begin, end })
     }
 }
 
-/// Asks a broker where its log begins and ends; `None` when it does not serve.
-pub fn bounds(addr: &str) -> Option<(u64, u64)> {
-    let mut talk = Talk::connect(addr).ok()?;
-    let answer = talk.call(RequestCode::GET_BROKER_RUNTIME_INFO, &Fields(&[]), b"").ok()?;
-    if answer.code != ResponseCode::SUCCESS {
-        return None;
-    }
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
-    let number = |key: &str| body.get("table")?.get(key)?.as_str()?.parse().ok();
-    Some((number("commitLogMinOffset")?, number("commitLogMaxOffset")?))
+/// Asks a broker where its log begins and ends.
+///
+/// # Errors
+/// The broker does not serve, or its answer is not the one it was taken for.
+pub fn bounds(addr: &str) -> Result<(u64, u64)> {
+    let mut talk = Talk::connect(addr)?;
+    let answer = talk.call(RequestCode::GET_BROKER_RUNTIME_INFO, &Fields(&[]), b"")?;
+    let table = KvTable::decode(&answer.body).map_err(|e| Error::other(format!("{e}: {answer:?}")))?.table;
+    // An empty Java broker says that its log begins at -1.
+    let number = |key: &str| Some(table.get(key)?.parse::<i64>().ok()?.max(0) as u64);
+    let bounds = number("commitLogMinOffset").zip(number("commitLogMaxOffset"));
+    bounds.ok_or_else(|| Error::other(format!("{addr} does not say where its log ends: {table:?}")))
 }
 
 /// Waits until all members have the same end, twice in a row, and returns their logs.
@@ -52,11 +60,15 @@ pub fn bounds(addr: &str) -> Option<(u64, u64)> {
 pub fn wait_until_equal(replicas: &[Replica]) -> Vec<Log> {
     let mut before = Vec::new();
     until_ok("all members have the same log", CATCH_UP, || {
-        let logs: Vec<Log> = replicas.iter().filter_map(Replica::log).collect();
+        let logs: Vec<Log> =
+            replicas.iter().map(Replica::log).collect::<Result<_>>().map_err(|e| e.to_string())?;
         let now: Vec<u64> = logs.iter().map(|log| log.end).collect();
-        let equal = logs.len() == replicas.len() && now.iter().all(|end| *end == now[0]);
         let still = std::mem::replace(&mut before, now.clone()) == now;
-        if equal && still { Ok(logs) } else { Err(format!("they end at {now:?}")) }
+        if still && now.iter().all(|end| *end == now[0]) {
+            Ok(logs)
+        } else {
+            Err(format!("they end at {now:?}"))
+        }
     })
 }
 

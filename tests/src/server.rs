@@ -172,8 +172,7 @@ impl Server {
     /// # Panics
     /// When it does not serve.
     pub fn end(&self) -> u64 {
-        let (_, end) = bounds(&self.addr()).unwrap_or_else(|| panic!("{} does not serve", self.name));
-        end
+        bounds(&self.addr()).unwrap_or_else(|e| panic!("{} does not serve: {e}", self.name)).1
     }
 
     /// Returns the sum of a metric over all labels that contain `labels`; `None` when it does not serve or has none.

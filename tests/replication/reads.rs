@@ -1,0 +1,114 @@
+//! Consumers while the master is down: they read on from the slave, and when it is back nothing was skipped and nothing
+//! comes twice that they had committed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tests::consumer::committed;
+use tests::group::{Group, Setup};
+use tests::ledger::Ledger;
+use tests::load::{Load, Plan};
+use tests::reader::Reader;
+use tests::talk::Talk;
+use tests::wait::{until, until_ok};
+
+use crate::{CONFIG, LIMIT, MASTER_IS_GONE, QUEUES, TOPIC, plan};
+
+const GROUP: &str = "readers";
+const SLAVE: i64 = 1;
+
+#[test]
+fn a_restarted_consumer_goes_on_at_its_committed_offsets_on_the_slave_and_back_on_the_master() {
+    let group = Group::start(&Setup { sync: true, config: CONFIG, ..Setup::default() });
+    let ledger = Arc::new(Ledger::default());
+    send(&group, &ledger, 2_000);
+    let reader = Reader::new(GROUP, TOPIC, QUEUES as i32, group.names.addr());
+    read_while(&reader, 1, || reader.seen() >= 1_000);
+    reader.commit().expect("the master takes offsets");
+    assert_eq!(reader.from_broker(SLAVE), 0, "read from the slave beside an idle master");
+    wait_for_offsets(&group.master.addr(), &group.slave().addr());
+
+    group.master.kill();
+    reader.forget();
+    read_while(&reader, 1, || reader.seen() >= ledger.acknowledged());
+    reader.commit().expect("the slave takes offsets");
+    assert!(reader.from_broker(SLAVE) > 0);
+    assert_eq!(reader.repeated(), 0, "read twice from the slave");
+
+    group.master.start_and_wait();
+    group.wait_until_linked();
+    wait_for_offsets(&group.slave().addr(), &group.master.addr());
+    let before = reader.from_broker(SLAVE);
+    reader.forget();
+    send(&group, &ledger, 1_000);
+    read_while(&reader, 1, || reader.seen() >= ledger.acknowledged());
+    assert_eq!(reader.from_broker(SLAVE), before, "read from the slave with the master back");
+    assert_eq!((reader.seen(), reader.repeated()), (ledger.acknowledged(), 0));
+    assert_eq!(group.complaints(MASTER_IS_GONE), Vec::<String>::new());
+}
+
+#[test]
+fn a_running_consumer_reads_on_from_the_slave_and_goes_back_without_skipping_or_repeating_anything() {
+    let group = Group::start(&Setup { sync: true, config: CONFIG, ..Setup::default() });
+    let ledger = Arc::new(Ledger::default());
+    let load = Load::start(&ledger, &plan(&group));
+    until("messages to read", LIMIT, || (ledger.acknowledged() > 500).then_some(()));
+    let reader = Reader::new(GROUP, TOPIC, QUEUES as i32, group.names.addr());
+    // Commits seldom, as official clients do: what it remembers is ahead of what any member knows.
+    read_while(&reader, 50, || {
+        if reader.seen() < 1_000 {
+            return false;
+        }
+        group.master.kill();
+        let acknowledged = ledger.acknowledged();
+        until("everything acknowledged to be read from the slave", LIMIT, || {
+            (reader.seen() >= acknowledged).then_some(())
+        });
+        group.master.start_and_wait();
+        until("new messages", LIMIT, || (ledger.acknowledged() > acknowledged + 500).then_some(()));
+        true
+    });
+    load.stop();
+    read_while(&reader, 50, || reader.seen() >= ledger.acknowledged());
+    assert!(reader.from_broker(SLAVE) > 0);
+    assert_eq!(reader.repeated(), 0);
+    assert_eq!(group.complaints(MASTER_IS_GONE), Vec::<String>::new());
+}
+
+fn send(group: &Group, ledger: &Arc<Ledger>, count: u64) {
+    let load = Load::start(ledger, &Plan { count: Some(ledger.sent() + count), ..plan(group) });
+    until("everything to be sent", LIMIT, || load.is_over().then_some(()));
+    load.stop();
+}
+
+/// Reads until `enough` says so.
+fn read_while(reader: &Reader, batches: usize, enough: impl Fn() -> bool) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| reader.keep_reading(batches, &stop));
+        // Whatever goes wrong in between, the reader must hear of the end.
+        let _stop = StopAtEnd(&stop);
+        until("enough messages to be read", LIMIT, || enough().then_some(()));
+    });
+}
+
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Waits until a member knows the offsets that another one has.
+fn wait_for_offsets(from: &str, to: &str) {
+    let all = |addr: &str| -> std::io::Result<Vec<Option<i64>>> {
+        let mut talk = Talk::connect(addr)?;
+        (0..QUEUES).map(|queue| committed(&mut talk, GROUP, TOPIC, queue as i32)).collect()
+    };
+    until_ok("the offsets to reach the other member", LIMIT, || {
+        let [wanted, found] = [from, to].map(|addr| all(addr).map_err(|e| e.to_string()));
+        let (wanted, found) = (wanted?, found?);
+        if wanted == found { Ok(()) } else { Err(format!("{wanted:?} here, {found:?} there")) }
+    });
+}
