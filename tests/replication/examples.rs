@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tests::cluster::Cluster;
 use tests::command::gantry;
 use tests::ledger::Ledger;
@@ -63,6 +64,14 @@ fn shows_no_lag(cluster: &Cluster) {
         if !output.status.success() {
             return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
         }
-        Ok(())
+        let rows: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let are = |role: &str, field: &str, value: Value| {
+            let rows: Vec<&Value> = rows.iter().filter(|row| row["role"] == role).collect();
+            rows.len() == 2 && rows.iter().all(|row| row[field] == value)
+        };
+        let well = are("slave", "lag_bytes", 0.into())
+            && are("slave", "in_sync", true.into())
+            && are("master", "in_sync_members", 2.into());
+        if well { Ok(()) } else { Err(text) }
     });
 }

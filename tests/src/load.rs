@@ -9,6 +9,9 @@ use crate::ledger::Ledger;
 use crate::sizes::Sizes;
 use crate::talk::Talk;
 
+/// How long a sender rests after a send that was refused or is not stored as was asked for.
+const AFTER_A_REFUSAL: Duration = Duration::from_millis(50);
+
 /// What is sent, to whom.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -79,8 +82,9 @@ fn keep_sending(ledger: &Ledger, plan: &Plan, number: u32, stop: &AtomicBool) {
             std::thread::sleep(Duration::from_millis(5));
             continue;
         };
-        while !is_done() && ledger.send(&mut talk, plan.topic, queue, plan.sizes).is_ok() {
-            std::thread::sleep(plan.pause);
+        while !is_done() {
+            let Ok(acknowledged) = ledger.send(&mut talk, plan.topic, queue, plan.sizes) else { break };
+            std::thread::sleep(if acknowledged { plan.pause } else { AFTER_A_REFUSAL });
         }
     }
 }
