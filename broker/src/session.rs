@@ -166,13 +166,12 @@ impl BrokerSession {
 
     /// Returns true when there may be more to release once `out` is written; so does [`Self::release_pulls`].
     fn release_sends(&mut self, out: &mut Vec<u8>) -> bool {
-        let now = Instant::now();
         while !self.unanswered.is_empty() {
             if out.len() >= MAX_ANSWER_BYTES {
                 return true;
             }
             let reached = reached(&self.broker, &mut self.flushed, self.replicated.as_mut());
-            let Some((code, batch)) = self.unanswered.pop(reached, now) else { return false };
+            let Some((code, batch)) = self.unanswered.pop(reached, Instant::now()) else { return false };
             self.unanswered_sends -= batch.sends.len();
             if batch.copied {
                 self.waiting_for_slaves -= batch.sends.len();

@@ -112,7 +112,7 @@ async fn what_is_not_served_is_refused_by_name() {
         (RequestCode::END_TRANSACTION, "END_TRANSACTION is not supported yet"),
         (RequestCode::POP_MESSAGE, "POP_MESSAGE is not supported yet"),
         (RequestCode::QUERY_ASSIGNMENT, "QUERY_ASSIGNMENT is not supported yet"),
-        (RequestCode::UPDATE_BROKER_CONFIG, "UPDATE_BROKER_CONFIG is not supported yet"),
+        (RequestCode::VIEW_BROKER_STATS_DATA, "VIEW_BROKER_STATS_DATA is not supported yet"),
         (RequestCode::REGISTER_BROKER, " request type 103 not supported"),
         (RequestCode(4711), " request type 4711 not supported"),
         (RequestCode(-1), " request type -1 not supported"),

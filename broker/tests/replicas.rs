@@ -239,6 +239,33 @@ async fn everybody_can_see_how_far_slaves_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_tell_how_far_slaves_are() {
+    let (_dir, broker) = start(&[]).await;
+    let metrics = daemon::metrics::Metrics::new();
+    broker::metrics::register(&metrics, &broker.broker, &Default::default());
+    let mut wire = broker.connect().await;
+    let mut slave = Follower::connect(broker.ha, 0).await;
+    send(&broker, &mut wire).await;
+    let end = broker.store.written();
+    slave.receive(end).await;
+    slave.acknowledge(&broker.broker, end - 1).await;
+    let text = metrics.encode();
+    let follower = format!("{{follower=\"{}\"}}", slave.stream.local_addr().unwrap());
+    for line in [
+        "gantry_broker_followers 1.0".to_owned(),
+        format!("gantry_broker_log_replicated_bytes {}.0", end - 1),
+        "gantry_broker_sends_waiting_for_slaves 1.0".to_owned(),
+        format!("gantry_broker_follower_acked_bytes{follower} {}.0", end - 1),
+        format!("gantry_broker_follower_lag_bytes{follower} 1.0"),
+        format!("gantry_broker_follower_in_sync{follower} 1.0"),
+        format!("gantry_broker_follower_lag_seconds{follower} "),
+    ] {
+        assert!(text.contains(&format!("\n{line}")), "{line} in {text}");
+    }
+    assert!(!text.contains("gantry_broker_slave_"), "that is for slaves");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_master_lets_its_slaves_have_the_last_of_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Running::start(dir.path(), &[]).await;

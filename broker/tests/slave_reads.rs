@@ -188,6 +188,40 @@ async fn a_pull_that_does_not_get_to_the_master_is_not_tossed_to_and_fro() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_while_a_slave_starts_over_keeps_its_offset() {
+    let (_dir, broker) = start(&[("slaveReadEnable", "true")]).await;
+    let mut wire = broker.connect().await;
+    let held = wire.send(RequestCode::PULL_MESSAGE, &pull_fields("T", "3", "*", "60000"), b"").await;
+    until("it is held", || broker.broker.waiting.parked() == 1).await;
+    let queue = broker.store.queue("T", 0).unwrap();
+    broker.store.start_over(1 << 30).unwrap();
+    broker.broker.waiting.wake_all(&queue);
+    let answer = wire.answer().await;
+    assert_eq!((answer.opaque, told(&answer)), (held, (ResponseCode::PULL_NOT_FOUND, "3", SLAVE)));
+    assert_eq!(wire.pull("T", "3", "*", "0").await.code, ResponseCode::PULL_NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_tell_how_far_behind_a_slave_is() {
+    let (_dir, broker) = start(&[]).await;
+    let metrics = daemon::metrics::Metrics::new();
+    broker::metrics::register(&metrics, &broker.broker, &Default::default());
+    link(&broker).following().on_master_end(broker.store.written() + 7);
+    let text = metrics.encode();
+    for line in [
+        "gantry_broker_slave_connected 0.0",
+        "gantry_broker_slave_lag_bytes 7.0",
+        "gantry_broker_slave_lag_seconds ",
+        "gantry_broker_slave_joins_total 0.0",
+        "gantry_broker_slave_joins_refused_total 0.0",
+        "gantry_broker_slave_start_overs_total 0.0",
+    ] {
+        assert!(text.contains(&format!("\n{line}")), "{line} in {text}");
+    }
+    assert!(!text.contains("gantry_broker_follower"), "that is for masters");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_may_name_the_members_it_reads_from() {
     let (_dir, broker) = start(&[("slaveReadEnable", "true")]).await;
     let group = protocol::bodies::subscription_group::SubscriptionGroupConfig {

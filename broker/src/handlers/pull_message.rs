@@ -190,10 +190,6 @@ pub fn answer(
     entries: &mut Vec<Entry>,
     out: &mut Vec<u8>,
 ) -> Outcome {
-    if pull.queue.is_removed() {
-        let remark = format!("topic[{}] not exist, apply first please! {FAQ}", pull.queue.topic);
-        return refuse(pull, &Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark), out);
-    }
     let (min, max) = pull.queue.bounds();
     let answering = answering(broker);
     let reply = |far_behind: bool, next: u64| PullMessageReply {
@@ -208,6 +204,14 @@ pub fn answer(
         Outcome::Redirected(code)
     };
     let redirect = allowed.redirect && answering.redirects();
+    if pull.queue.is_removed() {
+        if answering.may_lack_messages() && broker.topics.get(&pull.queue.topic).is_some() {
+            // The slave has started over; the next pull finds the queue that took its place.
+            return tell(broker, pull, ResponseCode::PULL_NOT_FOUND, &reply(false, pull.offset as u64), out);
+        }
+        let remark = format!("topic[{}] not exist, apply first please! {FAQ}", pull.queue.topic);
+        return refuse(pull, &Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark), out);
+    }
     match decide_position(pull.offset, min, max, answering) {
         Position::Inside => {}
         _ if redirect => return send_to_master(out),
