@@ -7,7 +7,7 @@
 //! - [`handlers`]: a file per data request; `handlers/admin`: a file per noun
 //! - [`identity`]: whose messages a folder holds
 //! - [`topics`], [`groups`], [`offsets`], [`clients`], [`locks`]: the tables; [`persist`]: their files
-//! - [`acks`]: what an answer waits for; [`unanswered`]: those that wait
+//! - [`acks`]: what an answer waits for; `progress`: how far that is; [`unanswered`]: those that wait
 //! - [`waiting`]: who waits for messages; [`tags`]: filtering; `suggest`: which member a consumer is to ask next;
 //!   `redirects`: pulls sent to the master
 //! - [`metadata`]: changes of topics, groups and offsets as records of the log, for slaves
@@ -33,6 +33,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod offsets;
 pub mod persist;
+mod progress;
 pub mod rates;
 mod redirects;
 pub mod refusal;

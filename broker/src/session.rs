@@ -13,15 +13,14 @@ use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::{self, FrameView};
 use protocol::requests::NoFields;
 use remoting::{Peer, Service, Session};
-use replication::confirm;
 use store::{AppendError, Batch, Entry, Stored};
 use tokio::sync::futures::Notified;
 use tokio::sync::watch;
 
-use crate::acks::{Promise, Reached, StoredBatch};
 use crate::broker::{Broker, now_ms};
 use crate::handlers::pull_message::{self, Allowed, Outcome, Pull};
 use crate::handlers::send_message::{self, Caller, LastTopic, PendingSend, SendReply};
+use crate::progress;
 use crate::redirects::Redirects;
 use crate::refusal::Refusal;
 use crate::router;
@@ -134,7 +133,7 @@ impl BrokerSession {
         broker.rates.put.fetch_add(stored as u64, Ordering::Relaxed);
         // The whole batch is covered by its end; so is whatever a failure left of it.
         let end = *appended.as_ref().unwrap_or(&broker.store.written());
-        let promise = promise(&broker, end, begun);
+        let promise = progress::promise(&broker, end, begun);
         let mut waiting = Vec::new();
         let latency = begun.elapsed();
         for send in std::mem::take(&mut self.sends) {
@@ -170,7 +169,7 @@ impl BrokerSession {
             if out.len() >= MAX_ANSWER_BYTES {
                 return true;
             }
-            let reached = reached(&self.broker, &mut self.flushed, self.replicated.as_mut());
+            let reached = progress::reached(&self.broker, &mut self.flushed, self.replicated.as_mut());
             let Some((code, batch)) = self.unanswered.pop(reached, Instant::now()) else { return false };
             self.unanswered_sends -= batch.sends.len();
             if batch.copied {
@@ -266,37 +265,6 @@ impl BrokerSession {
             frame::encode(out, &caller.head(refusal.code, Some(&refusal.remark)), &NoFields, b"");
         }
         record(&self.broker, caller.code, refusal.code, begun.elapsed(), out.len() - before);
-    }
-}
-
-/// Returns what the senders of a batch that was just stored are promised; `None` when it is kept already.
-fn promise(broker: &Broker, end: u64, begun: Instant) -> Option<Promise> {
-    let settings = broker.live.load();
-    let leader = broker.leader.as_ref().filter(|_| settings.required_acks() > 1);
-    let slaves_missing_since = leader.and_then(|leader| leader.missing_since());
-    Promise::new(&settings, StoredBatch { end, begun, slaves_missing_since })
-}
-
-/// Returns how far the log has come, as each promise counts it.
-fn reached<'a>(
-    broker: &'a Broker,
-    flushed: &mut watch::Receiver<u64>,
-    replicated: Option<&mut watch::Receiver<u64>>,
-) -> impl Fn(&Promise) -> Reached + 'a {
-    let flushed = *flushed.borrow_and_update();
-    // In this order: while the settings say so many, the offset read before was of so many members at least.
-    let replicated = replicated.map_or(0, |watched| *watched.borrow_and_update());
-    let members = broker.live.load().required_acks();
-    move |promise| {
-        let replicated = match (promise.copies, &broker.leader) {
-            // Promised under other settings: the members are counted again.
-            (Some(copies), Some(leader)) if copies.members != members => {
-                let mut acks: Vec<u64> = leader.followers().iter().map(|f| f.acked).collect();
-                confirm::confirmed(broker.store.written(), &mut acks, copies.members)
-            }
-            _ => replicated,
-        };
-        Reached { flushed, replicated }
     }
 }
 
@@ -407,7 +375,7 @@ impl Session for BrokerSession {
         let send = match unanswered.is_empty() {
             true => None,
             false => {
-                let reached = reached(broker, flushed, replicated.as_mut());
+                let reached = progress::reached(broker, flushed, replicated.as_mut());
                 unanswered.deadline(reached, Instant::now())
             }
         };

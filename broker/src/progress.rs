@@ -1,0 +1,41 @@
+//! What the senders of a batch are promised, and how far the log has come since: where [`crate::acks`] meets the live
+//! settings and the leader.
+
+use std::time::Instant;
+
+use replication::confirm;
+use tokio::sync::watch;
+
+use crate::acks::{Promise, Reached, StoredBatch};
+use crate::broker::Broker;
+
+/// Returns what the senders of a batch that was just stored are promised; `None` when it is kept already.
+pub fn promise(broker: &Broker, end: u64, begun: Instant) -> Option<Promise> {
+    let settings = broker.live.load();
+    let leader = broker.leader.as_ref().filter(|_| settings.required_acks() > 1);
+    let slaves_missing_since = leader.and_then(|leader| leader.missing_since());
+    Promise::new(&settings, StoredBatch { end, begun, slaves_missing_since })
+}
+
+/// Returns how far the log has come, as each promise counts it.
+pub fn reached<'a>(
+    broker: &'a Broker,
+    flushed: &mut watch::Receiver<u64>,
+    replicated: Option<&mut watch::Receiver<u64>>,
+) -> impl Fn(&Promise) -> Reached + 'a {
+    let flushed = *flushed.borrow_and_update();
+    // In this order: while the settings say so many, the offset read before was of so many members at least.
+    let replicated = replicated.map_or(0, |watched| *watched.borrow_and_update());
+    let members = broker.live.load().required_acks();
+    move |promise| {
+        let replicated = match (promise.copies, &broker.leader) {
+            // Promised under other settings: the members are counted again.
+            (Some(copies), Some(leader)) if copies.members != members => {
+                let mut acks: Vec<u64> = leader.followers().iter().map(|f| f.acked).collect();
+                confirm::confirmed(broker.store.written(), &mut acks, copies.members)
+            }
+            _ => replicated,
+        };
+        Reached { flushed, replicated }
+    }
+}
