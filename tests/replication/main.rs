@@ -8,6 +8,7 @@
 mod catch_up;
 mod examples;
 mod faults;
+mod identity;
 mod java;
 mod kills;
 mod modes;

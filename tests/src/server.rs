@@ -150,6 +150,11 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Returns the port that tells its health and its metrics.
+    pub fn health(&self) -> u16 {
+        self.health
+    }
+
     /// Returns the folder of its store. A disk of its own is seen through its owner's eyes.
     pub fn store(&self) -> PathBuf {
         let store = self.folder.join("store");
