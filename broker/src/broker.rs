@@ -20,6 +20,7 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::groups::{self, Groups};
 use crate::identity::Identity;
+use crate::joins::Joins;
 use crate::live::{Change, ChangeError, Live};
 use crate::locks::QueueLocks;
 use crate::metadata::Change as MetadataChange;
@@ -50,6 +51,8 @@ pub struct Broker {
     pub store: Arc<Store>,
     /// A master's side of the stream to slaves.
     pub leader: Option<Arc<Leader>>,
+    /// Which slaves a master has refused.
+    pub joins: Joins,
     /// Its topics.
     pub topics: Topics,
     /// Its subscription groups.
@@ -110,6 +113,7 @@ impl Broker {
             send_reply: Prepared::new(&[("MSG_REGION", &config.region), ("TRACE_ON", "true")]),
             live: Live::new(config.live.clone(), now_ms()),
             leader: (!config.live.is_slave()).then(|| Leader::new(store.clone(), config.leader())),
+            joins: Joins::default(),
             slave: match config.live.is_slave() {
                 true => Some(SlaveLink::new(Taken::load(&folder)?)),
                 false => None,

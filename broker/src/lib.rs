@@ -11,7 +11,7 @@
 //! - [`waiting`]: who waits for messages; [`tags`]: filtering; `suggest`: which member a consumer is to ask next;
 //!   `redirects`: pulls sent to the master
 //! - [`metadata`]: changes of topics, groups and offsets as records of the log, for slaves
-//! - [`slave`]: how a slave finds, joins and follows its master
+//! - [`slave`]: how a slave finds, joins and follows its master; [`joins`]: whom a master lets in
 //! - [`membership`]: keeps the name servers informed; [`rates`]: messages per second
 //!
 //! Handlers speak the wire's words, tables ours, the store bytes.
@@ -26,6 +26,7 @@ pub mod groups;
 pub mod handlers;
 pub mod identity;
 mod in_memory;
+pub mod joins;
 pub mod live;
 pub mod locks;
 pub mod membership;

@@ -1,11 +1,12 @@
 //! Keeps every name server informed: registers at the start, every 30 s, at once when topics change, and leaves when
-//! the broker stops (P§9).
+//! the broker stops (P§9). A slave learns from the answers where its master is.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Connections, namesrv};
+use client::Connections;
+use client::namesrv::{self, Registered};
 use daemon::signals::Shutdown;
 use protocol::bodies::register_broker::RegisterBrokerBody;
 use protocol::bodies::topic_config::TopicConfigSerializeWrapper;
@@ -15,6 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::broker::Broker;
+use crate::config::Config;
+use crate::handlers::admin::replication::ha_address;
+use crate::slave::Addresses;
 
 /// Name servers that could not be told are tried again this often; the others are left alone meanwhile.
 const RETRY: Duration = Duration::from_secs(1);
@@ -28,15 +32,22 @@ pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown:
     let mut targets = broker.config.name_servers.clone();
     let mut all_told = Instant::now();
     loop {
-        let ok = tokio::select! {
+        let told = tokio::select! {
             () = shutdown.wait() => break,
-            ok = register_at(&targets, &broker, &connections, &mut down) => ok,
+            told = register_at(&targets, &broker, &connections, &mut down) => told,
         };
-        if targets == broker.config.name_servers {
+        let all = targets == broker.config.name_servers;
+        if all {
             all_told = Instant::now();
         }
+        if let Some(link) = &broker.slave
+            && told.known > 0
+            && (all || told.master.is_some())
+        {
+            link.on_registered(told.master);
+        }
         registered.send_if_modified(|r| {
-            !*r && ok > 0 && {
+            !*r && told.known > 0 && {
                 *r = true;
                 true
             }
@@ -52,13 +63,22 @@ pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown:
     leave(&broker, &connections).await;
 }
 
-/// Returns how many of the name servers know the broker now; `down` are those that could not be told.
+/// What came of telling name servers.
+#[derive(Default)]
+struct Told {
+    /// How many of them know the broker now.
+    known: usize,
+    /// Where its master is, if it has one and one of them knows it.
+    master: Option<Addresses>,
+}
+
+/// Tells name servers of the broker; `down` are those that could not be told.
 async fn register_at(
     targets: &[String],
     broker: &Arc<Broker>,
     connections: &Connections,
     down: &mut Vec<String>,
-) -> usize {
+) -> Told {
     let (topic_config_table, data_version) = broker.topics.all();
     let plain = TopicConfigSerializeWrapper { data_version, topic_config_table };
     let body = Arc::new(RegisterBrokerBody {
@@ -73,12 +93,13 @@ async fn register_at(
             (addr, result)
         });
     }
-    let mut known = 0;
+    let mut told = Told::default();
     while let Some(Ok((addr, result))) = tasks.join_next().await {
         let was_down = down.contains(&addr);
         match result {
-            Ok(()) => {
-                known += 1;
+            Ok(registered) => {
+                told.known += 1;
+                told.master = told.master.or_else(|| master(&broker.config, registered));
                 down.retain(|d| *d != addr);
                 if was_down {
                     info!(name_server = addr, "registered again");
@@ -91,7 +112,13 @@ async fn register_at(
             Err(_) => {}
         }
     }
-    known
+    told
+}
+
+/// Returns where the master of a slave is, as a name server says.
+fn master(config: &Config, registered: Registered) -> Option<Addresses> {
+    let address = registered.master_addr.filter(|address| config.live.is_slave() && !address.is_empty())?;
+    Some(Addresses { address, ha_address: registered.ha_server_addr.filter(|ha| !ha.is_empty()) })
 }
 
 async fn register(
@@ -99,16 +126,14 @@ async fn register(
     connections: &Connections,
     addr: &str,
     body: &RegisterBrokerBody,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Registered> {
     let client = connections.to(addr).await?;
     let address = broker.address.to_string();
-    let mut ha = broker.address;
-    ha.set_port(broker.address.port().wrapping_add(1));
     let header = RegisterBroker {
         broker_name: Cow::Borrowed(&broker.config.name),
         broker_addr: Cow::Borrowed(&address),
         cluster_name: Cow::Borrowed(&broker.config.cluster),
-        ha_server_addr: Cow::Owned(ha.to_string()),
+        ha_server_addr: Cow::Owned(ha_address(broker).to_string()),
         broker_id: broker.config.id,
         heartbeat_timeout_millis: None,
         enable_acting_master: None,
@@ -116,8 +141,7 @@ async fn register(
         body_crc32: 0,
         zone_name: None,
     };
-    namesrv::register_broker(&client, &header, body).await?;
-    Ok(())
+    Ok(namesrv::register_broker(&client, &header, body).await?)
 }
 
 /// Tells all name servers at the same time, so that one that does not answer keeps nothing from the others.

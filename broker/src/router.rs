@@ -63,6 +63,14 @@ fn dispatch(broker: &Broker, peer: &Peer, request: &Request<'_>, reply: &mut Rep
         RequestCode::UPDATE_BROKER_CONFIG => admin::settings::update(broker, request),
         RequestCode::GET_BROKER_CONFIG => admin::settings::show(broker, reply),
         RequestCode::GET_BROKER_HA_STATUS => admin::ha::status(broker, reply),
+        RequestCode::EXCHANGE_BROKER_HA_INFO => {
+            admin::replication::exchange_ha_info(broker, peer, request, reply)
+        }
+        RequestCode::RESET_MASTER_FLUSH_OFFSET => admin::replication::reset_master_flush_offset(request),
+        RequestCode::GET_ALL_DELAY_OFFSET => admin::replication::delay_offsets(reply),
+        RequestCode::GET_ALL_MESSAGE_REQUEST_MODE => admin::replication::message_request_modes(reply),
+        RequestCode::GET_TIMER_CHECK_POINT => admin::replication::timer_checkpoint(reply),
+        RequestCode::GET_TIMER_METRICS => admin::replication::timer_metrics(reply),
         later if is_for_brokers(later) => Err(Refusal::not_supported(later.name())),
         other => Err(Refusal::new(
             ResponseCode::REQUEST_CODE_NOT_SUPPORTED,

@@ -2,6 +2,7 @@
 //! that a restart goes on there; to take something over twice does no harm.
 
 use std::io;
+use std::sync::Arc;
 
 use protocol::message;
 use protocol::names::{METADATA_GROUP, METADATA_TOPIC};
@@ -45,7 +46,10 @@ pub fn take_over_rest(broker: &Broker, link: &SlaveLink) -> io::Result<()> {
 }
 
 fn take_over(broker: &Broker, link: Option<&SlaveLink>) -> io::Result<()> {
-    let Some(queue) = broker.store.queue(METADATA_TOPIC, 0) else { return Ok(()) };
+    let Some(queue) = broker.store.queue(METADATA_TOPIC, 0) else {
+        note(broker, 0);
+        return Ok(());
+    };
     let (min, max) = queue.bounds();
     let mark = broker.offsets.get(METADATA_GROUP, METADATA_TOPIC, 0).unwrap_or(0);
     // Behind the end after a power cut that took the log's last bytes: they come again.
@@ -141,10 +145,24 @@ pub fn drop_topic(broker: &Broker, topic: &str, end: Option<u64>) -> io::Result<
     } else {
         drop_messages()?;
     }
-    queues.iter().filter(|queue| queue.is_removed()).for_each(|queue| broker.waiting.wake_all(queue));
+    wake_removed(broker, &queues);
     broker.offsets.remove_topic(topic);
     broker.changed.notify_one();
     Ok(())
+}
+
+/// Gives up the messages of a deleted topic that are before `end`, whatever has become of its name since.
+pub fn drop_messages(broker: &Broker, topic: &str, end: u64) -> io::Result<()> {
+    let queues = broker.queues_of(topic);
+    if broker.store.drop_topic_at(topic, end)? {
+        wake_removed(broker, &queues);
+        broker.offsets.remove_topic(topic);
+    }
+    Ok(())
+}
+
+fn wake_removed(broker: &Broker, queues: &[Arc<Queue>]) {
+    queues.iter().filter(|queue| queue.is_removed()).for_each(|queue| broker.waiting.wake_all(queue));
 }
 
 /// Takes over a master's offsets, without those that a client has moved further here.

@@ -30,12 +30,7 @@ pub enum Table {
 impl Applied {
     /// The tables have been taken over as they were when the master's log ended at `end`, or later.
     pub fn tables_reach(&self, end: u64) {
-        self.in_tables_to.fetch_max(end, Ordering::SeqCst);
-    }
-
-    /// Another log is followed from here on: positions in the old one mean nothing.
-    pub fn forget(&self) {
-        self.in_tables_to.store(0, Ordering::SeqCst);
+        self.in_tables_to.store(end, Ordering::SeqCst);
     }
 
     /// Says whether the record at an offset tells nothing that is not in the tables. It is passed over then: an old log

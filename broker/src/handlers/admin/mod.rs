@@ -5,6 +5,7 @@ pub mod groups;
 pub mod ha;
 pub mod messages;
 pub mod offsets;
+pub mod replication;
 pub mod runtime;
 pub mod settings;
 pub mod topics;

@@ -1,0 +1,209 @@
+//! What a slave asks of its master while it follows: where its log ends, so that the slave knows how far it is behind;
+//! its tables, once a minute as Java's slaves do; and whether it takes offsets that clients committed here.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use client::{Connections, RequestError, replica};
+use replication::sync_state::SyncState;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, warn};
+
+use super::SlaveLink;
+use super::address::Target;
+use super::join::{JoinError, Joined, introduce};
+use super::sync_tables::{SyncError, sync_all, sync_offsets};
+use super::voice::Voice;
+use crate::broker::Broker;
+
+/// How often a master is asked where its log ends.
+const PROBE: Duration = Duration::from_secs(2);
+/// How often a master is asked for its tables.
+const TABLES: Duration = Duration::from_secs(60);
+/// How often offsets that clients committed here are handed to the master, if there are any.
+const PUSH: Duration = Duration::from_secs(5);
+
+/// Keeps a slave's tables and its readiness up, beside the stream. Ends only when the master turns out to be another.
+pub(super) async fn keep_up(
+    broker: &Broker,
+    link: &SlaveLink,
+    connections: &Connections,
+    target: &Target,
+    joined: &Joined,
+    voice: &mut Voice,
+) -> JoinError {
+    let mut lag = Lag::new(broker, link, joined);
+    let mut level = lag.tell();
+    let every = |period| {
+        let mut ticks = interval(period);
+        ticks.reset();
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut probes, mut tables, mut pushes) = (every(PROBE), every(TABLES), every(PUSH));
+    let mut refused = None;
+    loop {
+        if level == InSync::Yes {
+            voice.on_level();
+        }
+        let asked = tokio::select! {
+            () = lag.level() => {
+                level = lag.on_level();
+                match level {
+                    InSync::Yes => Ok(()),
+                    // It took long; the master's log has grown since.
+                    InSync::No => lag.probe(connections, target).await.map(|now| level = now),
+                }
+            }
+            _ = probes.tick() => lag.probe(connections, target).await.map(|now| level = now),
+            _ = tables.tick() => ask_tables(broker, link, connections, target).await,
+            _ = pushes.tick(), if !link.taken.is_empty() => {
+                ask_offsets(broker, link, connections, target).await
+            }
+        };
+        match asked {
+            Ok(()) => refused = None,
+            Err(Asking::Away(e)) => debug!("the master was asked in vain: {e}"),
+            Err(Asking::Odd(why)) => {
+                if refused.as_ref() != Some(&why) {
+                    warn!(master = target.address, "tables not taken over, trying on: {why}");
+                }
+                refused = Some(why);
+            }
+            Err(Asking::Another(e)) => return e,
+        }
+    }
+}
+
+/// Why asking did not help.
+enum Asking {
+    /// No answer; the stream ends too if this lasts.
+    Away(RequestError),
+    /// The answer or the own disk is at fault; it is tried again.
+    Odd(String),
+    /// Another broker answers than the one that is followed.
+    Another(JoinError),
+}
+
+impl From<RequestError> for Asking {
+    fn from(e: RequestError) -> Asking {
+        match e {
+            RequestError::Call(_) => Asking::Away(e),
+            e => Asking::Odd(e.to_string()),
+        }
+    }
+}
+
+impl From<SyncError> for Asking {
+    fn from(e: SyncError) -> Asking {
+        match e {
+            SyncError::Request(e) => e.into(),
+            SyncError::Disk(_) => Asking::Odd(e.to_string()),
+        }
+    }
+}
+
+async fn ask_tables(
+    broker: &Broker,
+    link: &SlaveLink,
+    connections: &Connections,
+    target: &Target,
+) -> Result<(), Asking> {
+    let client = connections.to(&target.address).await.map_err(RequestError::from)?;
+    let bounds = replica::log_bounds(&client).await?;
+    let master = introduce(broker, &client).await.map_err(|e| match e {
+        JoinError::Away(e) => Asking::Away(e),
+        e => Asking::Another(e),
+    })?;
+    let dropped = master.gantry.map_or_else(BTreeMap::new, |gantry| gantry.dropped);
+    sync_all(broker, link, &client, &dropped).await?;
+    link.applied.tables_reach(bounds.end);
+    Ok(())
+}
+
+async fn ask_offsets(
+    broker: &Broker,
+    link: &SlaveLink,
+    connections: &Connections,
+    target: &Target,
+) -> Result<(), Asking> {
+    let client = connections.to(&target.address).await.map_err(RequestError::from)?;
+    Ok(sync_offsets(broker, link, &client).await?)
+}
+
+/// How far a slave is behind its master, as of the last time the master said where its log ends.
+struct Lag<'a> {
+    broker: &'a Broker,
+    link: &'a SlaveLink,
+    sync: SyncState,
+    since: Instant,
+    /// An end of the master's log that is not reached yet.
+    mark: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InSync {
+    Yes,
+    No,
+}
+
+impl<'a> Lag<'a> {
+    fn new(broker: &'a Broker, link: &'a SlaveLink, joined: &Joined) -> Lag<'a> {
+        let (own, now) = (broker.store.written(), Instant::now());
+        Lag {
+            broker,
+            link,
+            sync: SyncState::on_connect(own, joined.end, now),
+            since: now,
+            mark: (own < joined.end).then_some(joined.end),
+        }
+    }
+
+    /// Resolves when the own log reaches the mark; never without one.
+    async fn level(&self) {
+        let Some(mark) = self.mark else { return std::future::pending().await };
+        loop {
+            let appended = self.broker.store.appended().notified();
+            if self.broker.store.written() >= mark {
+                return;
+            }
+            appended.await;
+        }
+    }
+
+    fn on_level(&mut self) -> InSync {
+        self.mark = None;
+        self.sync.on_report(self.broker.store.written());
+        self.tell()
+    }
+
+    async fn probe(&mut self, connections: &Connections, target: &Target) -> Result<InSync, Asking> {
+        let client = connections.to(&target.address).await.map_err(RequestError::from)?;
+        // The answer tells of a moment after this one.
+        let now = Instant::now();
+        let master = replica::log_bounds(&client).await?;
+        self.sync.on_report(self.broker.store.written());
+        self.sync.on_written(master.end, now);
+        self.link.following().on_master_end(master.end);
+        if self.broker.store.written() < master.end {
+            self.mark.get_or_insert(master.end);
+        }
+        Ok(self.tell())
+    }
+
+    /// Tells probes whether the slave is level enough.
+    fn tell(&self) -> InSync {
+        let max_lag = self.broker.live.load().max_slave_lag;
+        let behind = self.sync.caught_up_at().unwrap_or(self.since).elapsed();
+        let in_sync = self.sync.caught_up_at().is_some() && behind < max_lag;
+        let not_ready = (!in_sync).then(|| {
+            format!(
+                "not level with the master for {} s, allowed is {} s (haMaxTimeSlaveNotCatchup)",
+                behind.as_secs(),
+                max_lag.as_secs_f64()
+            )
+        });
+        self.link.change(|state| state.not_ready = not_ready);
+        if in_sync { InSync::Yes } else { InSync::No }
+    }
+}
