@@ -232,7 +232,7 @@ fn segments_of_another_size_are_named_with_the_remedy() {
 fn prepared_and_rolled_back_records_are_in_no_queue() {
     let (disk, follower) = empty();
     let mut bytes = Vec::new();
-    for (sys_flag, queue_offset) in [(0, 0), (4, 0), (8, 1), (12, 0), (0, 2)] {
+    for (sys_flag, queue_offset) in [(12, 0), (4, 0), (0, 0), (8, 1), (0, 2)] {
         bytes.extend(record("T", queue_offset, bytes.len() as u64, sys_flag));
     }
     let mut told = 0;
@@ -340,7 +340,7 @@ fn a_range_ends_with_its_segment_with_the_log_and_with_what_was_asked_for() {
     assert_eq!(at, SEGMENT);
     let blank = out.len() - store::whole_records(&out, 4096).unwrap().len;
     assert_eq!(blank, 0, "the blank is whole");
-    let last = content(&store, "T", 0).into_iter().filter(|(e, _)| e.physical < SEGMENT).last().unwrap().0;
+    let last = content(&store, "T", 0).into_iter().rfind(|(e, _)| e.physical < SEGMENT).unwrap().0;
     let blank = last.physical + last.size as u64;
     let read = store.read_log(blank, usize::MAX, true, &mut Vec::new()).unwrap();
     assert_eq!(read, LogRead { bytes: (SEGMENT - blank) as usize, from_memory: false });
@@ -405,6 +405,22 @@ fn a_failed_append_of_a_follower_leaves_no_trace_and_is_made_up_for() {
         follow(&master, &follower, &mut chance).unwrap();
         assert_same((&master, &master_disk), (&follower, &memory));
     }
+}
+
+#[test]
+fn what_a_failed_blank_left_is_gone_when_the_follower_goes_on_as_a_master() {
+    let memory = MemoryDisk::new(1 << 26);
+    let disk = FaultyDisk::new(Arc::new(memory.clone()));
+    let follower = open(&disk);
+    let first = record("T", 0, 0, 0);
+    let at = first.len() as u64;
+    follower.append_log(0, &first, &mut none).unwrap();
+    disk.begin(Fault::ShortWrite);
+    assert!(follower.append_log(at, &blank(SEGMENT - at, 7), &mut none).is_err());
+    disk.heal();
+    assert!(log(&memory, 0)[at as usize..].contains(&7), "the fault has written something");
+    append(&follower, "T", 0, &numbered(0, 10), 1).unwrap();
+    assert_eq!(log(&memory, 0)[follower.written() as usize..].iter().max(), Some(&0));
 }
 
 #[test]

@@ -69,7 +69,8 @@ impl Store {
 
     fn make_spare_at(&self, base: u64) {
         let mut spare = self.spare.lock();
-        // The tail may have gone on since it was asked; making its file anew would empty it. Or the log has started over.
+        // The tail may have gone on since it was asked, and making its file anew would empty it; or the log has
+        // started over.
         let is_next = self.segments.read().back().is_some_and(|s| s.end() == base);
         if !is_next || self.is_stopped() || spare.as_ref().is_some_and(|s| s.base == base) {
             return;

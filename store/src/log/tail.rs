@@ -247,7 +247,8 @@ impl Store {
         Ok(())
     }
 
-    /// Moves the tail behind what was written, and lets the threads know what that asks for.
+    /// Moves the tail behind what was written and lets the threads know what that asks for.
+    #[inline]
     pub(super) fn move_to(&self, tail: &mut Tail, end: u64) {
         tail.write = end;
         if end - tail.hinted >= self.config.writeback_bytes {
