@@ -109,7 +109,10 @@ pub async fn log_bounds(client: &Client) -> Result<LogBounds, RequestError> {
         let text = table.table.get(key).map_or("", String::as_str);
         text.parse().map_err(|_| asked.unreadable(format!("{key} is {text:?}, not an offset")))
     };
-    Ok(LogBounds { begin: number("commitLogMinOffset")?, end: number("commitLogMaxOffset")? })
+    let end = number("commitLogMaxOffset")?;
+    // An empty Java broker says that its log begins at -1.
+    let nothing = table.table.get("commitLogMinOffset").is_some_and(|begin| begin == "-1");
+    Ok(LogBounds { begin: if nothing { end } else { number("commitLogMinOffset")? }, end })
 }
 
 /// Returns the record at a physical offset (33), `None` when the master has none there.
@@ -221,11 +224,15 @@ mod tests {
         let table = |text: &'static str| move |_: &scripted::Asked| Answer::body(text.as_bytes().to_vec());
         let good =
             scripted::start(table(r#"{"table":{"commitLogMinOffset":"5","commitLogMaxOffset":"90"}}"#)).await;
-        let bad = scripted::start(table(r#"{"table":{"commitLogMinOffset":"-1"}}"#)).await;
+        let empty =
+            scripted::start(table(r#"{"table":{"commitLogMinOffset":"-1","commitLogMaxOffset":"0"}}"#)).await;
+        let bad = scripted::start(table(r#"{"table":{"commitLogMinOffset":"0"}}"#)).await;
         let connections = Connections::default();
         let bounds = log_bounds(&connections.to(&good).await.unwrap()).await.unwrap();
         assert_eq!(bounds, LogBounds { begin: 5, end: 90 });
+        let bounds = log_bounds(&connections.to(&empty).await.unwrap()).await.unwrap();
+        assert_eq!(bounds, LogBounds { begin: 0, end: 0 });
         let error = log_bounds(&connections.to(&bad).await.unwrap()).await.unwrap_err().to_string();
-        assert!(error.ends_with("commitLogMinOffset is \"-1\", not an offset"), "{error}");
+        assert!(error.ends_with("commitLogMaxOffset is \"\", not an offset"), "{error}");
     }
 }
