@@ -20,6 +20,10 @@ use crate::{LIMIT, QUEUES, TOPIC, assert_has_everything, plan};
 /// How long a million messages may take.
 const LONG: Duration = Duration::from_secs(3_600);
 
+/// A Java broker that has just started may stumble over a list of its own that is still empty; it is asked again.
+const JAVA_IS_YOUNG: &[&str] =
+    &["refused GET_BROKER_RUNTIME_INFO: 1 SYSTEM_ERROR, java.util.NoSuchElementException"];
+
 #[test]
 fn a_java_slave_follows_our_master_asynchronously() {
     follow_through_cuts(Maker::Gantry, Maker::Java, false);
@@ -75,7 +79,7 @@ fn follow_through_cuts(master: Maker, slave: Maker, sync: bool) {
     // The cuts do that.
     assert!(late == 0 || sync, "{late} of a master that waits for nobody");
     assert_eq!(ledger.take_refused().len(), 0);
-    assert_eq!(group.complaints(&[]), Vec::<String>::new());
+    assert_eq!(group.complaints(JAVA_IS_YOUNG), Vec::<String>::new());
 }
 
 /// Takes the link down until the master cannot but notice.

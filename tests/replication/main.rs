@@ -42,10 +42,8 @@ const SLAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What an answer may take beyond what it has to wait for, on a busy machine without optimisation.
 const SLOWNESS: Duration = Duration::from_secs(2);
 
-/// A slave's share of the story when its master is killed: connections end, the name server forgets the master.
-const MASTER_IS_GONE: &[&str] = &[];
-/// A master's and a slave's share of the story when the link between them is lost, or one of them hangs.
-const LINK_IS_LOST: &[&str] = &[];
+/// What a master says of a slave that hangs or is no longer heard.
+const SLAVE_IS_SILENT: &[&str] = &["follower closed: it reported nothing for 2s (haHousekeepingInterval)"];
 
 /// Eight senders of messages of 1,000 bytes to a group's master, without rest and end.
 fn plan(group: &Group) -> Plan {
