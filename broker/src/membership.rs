@@ -2,6 +2,7 @@
 //! the broker stops (P§9). A slave learns from the answers where its master is.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,13 +94,13 @@ async fn register_at(
             (addr, result)
         });
     }
-    let mut told = Told::default();
+    let (mut told, mut masters) = (Told::default(), HashMap::new());
     while let Some(Ok((addr, result))) = tasks.join_next().await {
         let was_down = down.contains(&addr);
         match result {
             Ok(registered) => {
                 told.known += 1;
-                told.master = told.master.or_else(|| master(&broker.config, registered));
+                masters.extend(master(&broker.config, registered).map(|master| (addr.clone(), master)));
                 down.retain(|d| *d != addr);
                 if was_down {
                     info!(name_server = addr, "registered again");
@@ -112,6 +113,8 @@ async fn register_at(
             Err(_) => {}
         }
     }
+    // Always in the same order, so that a name server with an old view does not win now and then.
+    told.master = targets.iter().find_map(|addr| masters.remove(addr));
     told
 }
 

@@ -520,3 +520,35 @@ async fn a_master_may_tell_a_slave_itself_where_it_is() {
     slave.stop().await;
     master.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_log_does_not_make_the_tables_of_a_new_slave_old() {
+    let (m, s) = dirs();
+    let master = Member::start(m.path(), &[]).await;
+    let first = Member::follow(s.path(), &[], &master).await;
+    first.level_with(&master).await;
+    let mut wire = master.connect().await;
+    wire.make_topic("Gone", "3", "6").await;
+    wire.make_topic("Kept", "3", "6").await;
+    delete_topic(&mut wire, "Kept").await;
+    put_group(&mut wire, "G", 3).await;
+    wire.put("T", "x", "").await;
+    commit(&mut wire, "G", "T", "1").await;
+    first.stop().await;
+    drop(wire);
+    master.stop().await;
+    // Restarted, and without a slave, the master tells nothing in its log.
+    let master = Member::start(m.path(), &[]).await;
+    let mut wire = master.connect().await;
+    delete_topic(&mut wire, "Gone").await;
+    wire.make_topic("Kept", "5", "6").await;
+    put_group(&mut wire, "G", 4).await;
+    commit(&mut wire, "G", "T", "0").await;
+    let fresh = tempfile::tempdir().unwrap();
+    let slave = Member::follow(fresh.path(), &[], &master).await;
+    slave.level_with(&master).await;
+    same_tables(&master, &slave);
+    assert_eq!(slave.broker.topics.get("Kept").unwrap().read_queue_nums, 5);
+    slave.stop().await;
+    master.stop().await;
+}

@@ -91,10 +91,14 @@ fn take_over_record(broker: &Broker, link: Option<&SlaveLink>, entry: &Entry) ->
     if link.is_some_and(|link| link.applied.is_in_tables(entry.physical)) {
         return Ok(());
     }
-    let bytes = broker.store.read_record(entry.physical).map_err(io::Error::other)?;
-    let message::Decoded::Record(record) = message::decode(&bytes, bytes.len()) else {
-        return Err(io::Error::other(format!("no record at {} of the log", entry.physical)));
+    let bytes = match broker.store.read_record(entry.physical) {
+        Ok(bytes) => bytes,
+        Err(e) => {
+            warn!("a change of the tables cannot be read; the tables are asked for now and then: {e}");
+            return Ok(());
+        }
     };
+    let message::Decoded::Record(record) = message::decode(&bytes, bytes.len()) else { return Ok(()) };
     let decoded = decode(record.body);
     if let (Some(unknown), Some(link)) = (decoded.unknown, link)
         && link.applied.is_first_unknown()

@@ -127,3 +127,102 @@ impl MetadataLog {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Decoded, decode};
+    use super::*;
+    use protocol::message;
+    use store::StoreConfig;
+    use store::disk::faulty::{Fault, FaultyDisk};
+    use store::disk::memory::MemoryDisk;
+
+    fn log() -> (FaultyDisk, MetadataLog) {
+        let disk = FaultyDisk::new(Arc::new(MemoryDisk::new(1 << 30)));
+        let config = StoreConfig { segment_bytes: 1 << 20, ..StoreConfig::new("/store") };
+        let store = Store::open(config, Arc::new(disk.clone())).unwrap();
+        (disk, MetadataLog::new(store, "127.0.0.1:1".parse().unwrap()))
+    }
+
+    fn told(log: &MetadataLog) -> Vec<Change> {
+        let Some(queue) = log.store.queue(METADATA_TOPIC, 0) else { return Vec::new() };
+        let mut entries = Vec::new();
+        queue.entries(0, 100, true, &mut entries).unwrap();
+        let changes = |entry: &store::Entry| {
+            let bytes = log.store.read_record(entry.physical).unwrap();
+            let message::Decoded::Record(record) = message::decode(&bytes, bytes.len()) else { panic!() };
+            let Decoded { changes, unknown: None } = decode(record.body) else { panic!() };
+            changes
+        };
+        entries.iter().flat_map(changes).collect()
+    }
+
+    fn deletion(end: u64) -> Change {
+        Change::DeleteTopic { topic: "T".to_owned(), end }
+    }
+
+    fn offset(key: &str, offset: i64) -> Change {
+        Change::Offsets { key: key.to_owned(), queues: Some([(0, offset)].into()) }
+    }
+
+    #[test]
+    fn nothing_is_written_before_a_slave_has_come_nor_when_nothing_changes() {
+        let (_, log) = log();
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = Offsets::load(dir.path(), 1).unwrap();
+        let make = |n: u64| {
+            move |changes: &mut Vec<Change>| {
+                changes.push(deletion(n));
+                Ok(n)
+            }
+        };
+        assert_eq!(log.change(make(1)).unwrap(), 1);
+        offsets.set("G", "T", 0, 5);
+        log.tell_offsets(&offsets).unwrap();
+        assert_eq!(told(&log), []);
+        assert!(log.switch_on(&offsets) && !log.switch_on(&offsets));
+        log.change(make(2)).unwrap();
+        log.change(|_| Ok(())).unwrap();
+        log.tell_offsets(&offsets).unwrap();
+        offsets.set("G", "U", 0, 6);
+        log.tell_offsets(&offsets).unwrap();
+        log.tell_offsets(&offsets).unwrap();
+        assert_eq!(told(&log), [deletion(2), offset("U@G", 6)]);
+        let failed = log.change(|changes| {
+            changes.push(deletion(3));
+            io::Result::<()>::Err(io::ErrorKind::NotFound.into())
+        });
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(told(&log).last(), Some(&deletion(3)), "half a change is told too");
+    }
+
+    #[test]
+    fn on_a_full_disk_nothing_is_changed_and_what_was_is_told_first_later() {
+        let (disk, log) = log();
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = Offsets::load(dir.path(), 1).unwrap();
+        log.switch_on(&offsets);
+        disk.begin(Fault::NoSpace);
+        let e = log
+            .change(|changes| {
+                changes.push(deletion(1));
+                Ok(())
+            })
+            .unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::StorageFull, "{e}");
+        let e = log
+            .change::<()>(|_| panic!("nothing is changed while slaves wait for the last change"))
+            .unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::StorageFull, "{e}");
+        offsets.set("G", "T", 0, 5);
+        assert!(log.tell_offsets(&offsets).is_err());
+        disk.heal();
+        log.change(|changes| {
+            changes.push(deletion(2));
+            Ok(())
+        })
+        .unwrap();
+        log.tell_offsets(&offsets).unwrap();
+        assert_eq!(told(&log), [deletion(1), deletion(2), offset("T@G", 5)]);
+    }
+}

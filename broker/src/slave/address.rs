@@ -3,7 +3,7 @@
 use super::LinkState;
 
 /// Where to turn to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     /// For requests.
     pub address: String,
@@ -11,6 +11,13 @@ pub(super) struct Target {
     pub ha_address: Option<String>,
     /// How the address is known.
     pub known_from: &'static str,
+}
+
+impl Target {
+    /// Says whether both are one place, however that is known.
+    pub fn is_at(&self, other: &Target) -> bool {
+        self.address == other.address && self.ha_address == other.ha_address
+    }
 }
 
 /// Decides where the master is. What name servers and the master itself told last counts; without that, a master that

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use client::replica::{self, LogBounds, Master, Member};
 use client::{CallError, Client, Connections, RequestError};
+use protocol::codes::ResponseCode;
 use replication::{Join, LeaderLog, OwnLog, decide_join};
 use store::AppendLogError;
 use tracing::warn;
@@ -88,7 +89,7 @@ pub(super) async fn join(
     let client = connections.to(&target.address).await?;
     // Before the tables: what the log tells up to here is in them.
     let bounds = replica::log_bounds(&client).await?;
-    let master = introduce(broker, &client).await?;
+    let master = introduce(broker, link, &client).await?;
     let kind = if master.gantry.is_some() { Kind::Gantry } else { Kind::Java };
     let disk = |doing| move |source| JoinError::Disk { doing, source };
     blocking(|| apply::take_over_rest(broker, link)).map_err(disk("take over the log's changes"))?;
@@ -126,7 +127,11 @@ fn no_master(client: &Client) -> impl FnOnce() -> JoinError {
 }
 
 /// Tells a master who this slave is, and checks who the master is.
-pub(super) async fn introduce(broker: &Broker, client: &Client) -> Result<Master, JoinError> {
+pub(super) async fn introduce(
+    broker: &Broker,
+    link: &SlaveLink,
+    client: &Client,
+) -> Result<Master, JoinError> {
     let own = &broker.identity;
     let introduced = Member {
         cluster: &own.cluster,
@@ -135,6 +140,10 @@ pub(super) async fn introduce(broker: &Broker, client: &Client) -> Result<Master
         store_id: &own.store_id,
     };
     let master = match replica::introduce(client, introduced).await {
+        // Java before 5.0: where its log is, the name servers say.
+        Err(RequestError::Refused { code: ResponseCode::REQUEST_CODE_NOT_SUPPORTED, .. }) => {
+            Master { ha_address: link.state().master_ha_address, ..Master::default() }
+        }
         Err(RequestError::Refused { addr, remark, .. }) => {
             return Err(JoinError::Refused {
                 kind: "identity",

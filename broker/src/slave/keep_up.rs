@@ -111,7 +111,7 @@ async fn ask_tables(
 ) -> Result<(), Asking> {
     let client = connections.to(&target.address).await.map_err(RequestError::from)?;
     let bounds = replica::log_bounds(&client).await?;
-    let master = introduce(broker, &client).await.map_err(|e| match e {
+    let master = introduce(broker, link, &client).await.map_err(|e| match e {
         JoinError::Away(e) => Asking::Away(e),
         e => Asking::Another(e),
     })?;

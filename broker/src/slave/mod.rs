@@ -103,7 +103,12 @@ async fn moved(
     changes: &mut watch::Receiver<LinkState>,
     target: Option<&Target>,
 ) {
-    while target_of(broker, link).as_ref() == target {
+    loop {
+        match (target_of(broker, link), target) {
+            (Some(now), Some(before)) if now.is_at(before) => {}
+            (None, None) => {}
+            _ => return,
+        }
         if changes.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -66,9 +66,7 @@ async fn sync_topics(
             for topic in &difference.remove {
                 apply::drop_topic(broker, topic, dropped.get(topic).copied())?;
             }
-            for topic in difference.put {
-                broker.topics.put(topic, now_ms())?;
-            }
+            broker.topics.put_all(difference.put, now_ms())?;
             if broker.topics.all().1 != masters.data_version {
                 broker.topics.set_version(masters.data_version);
                 broker.changed.notify_one();
@@ -93,9 +91,7 @@ async fn sync_groups(broker: &Broker, link: &SlaveLink, client: &Client) -> Resu
             for group in &difference.remove {
                 broker.groups.remove(group, now_ms())?;
             }
-            for group in difference.put {
-                broker.groups.put(group, now_ms())?;
-            }
+            broker.groups.put_all(difference.put, now_ms())?;
             broker.groups.set_version(masters.data_version);
             io::Result::Ok(())
         })?);
@@ -150,6 +146,74 @@ fn decide_difference<T: PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use client::ClientOptions;
+    use protocol::bodies::topic_config::{TopicConfig, TopicConfigAndMappingSerializeWrapper};
+    use protocol::json::JsonBody;
+    use remoting::Peer;
+    use remoting::handler::{Handler, HandlerService, Reply, Request};
+    use store::Store;
+    use store::disk::memory::MemoryDisk;
+
+    use crate::config::Config;
+    use crate::metadata::Change;
+
+    /// A slave on a disk in memory; its tables are in the folder.
+    fn slave(dir: &std::path::Path) -> Arc<Broker> {
+        let settings =
+            [("storePathRootDir", dir.to_str().unwrap()), ("brokerRole", "SLAVE"), ("brokerId", "1")];
+        let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = Config::from_properties(&settings).unwrap();
+        let store = Store::open(config.store(), Arc::new(MemoryDisk::new(4 << 30))).unwrap();
+        let requests = crate::metrics::requests();
+        Arc::new(Broker::new(config, store, "127.0.0.1:1".parse().unwrap(), requests).unwrap())
+    }
+
+    fn topic(name: &str) -> TopicConfig {
+        TopicConfig { topic_name: name.to_owned(), ..TopicConfig::default() }
+    }
+
+    /// A master that makes a topic, and whose stream brings it to the slave, while its first answer is on the way.
+    struct Slow {
+        slave: Arc<Broker>,
+        asked: AtomicUsize,
+    }
+
+    impl Handler for Slow {
+        fn handle(&self, _: &Peer, _: &Request<'_>, reply: &mut Reply) {
+            let mut table = TopicConfigAndMappingSerializeWrapper::default();
+            let mut put = |name: &str| table.topic_config_table.insert(name.to_owned(), topic(name));
+            put("Old");
+            if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                self.slave.slave.as_ref().unwrap().applied.count(&Change::PutTopic(topic("New")));
+                self.slave.topics.put(topic("New"), 1).unwrap();
+            } else {
+                put("New");
+            }
+            reply.body = table.encode();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_table_that_is_older_than_the_log_is_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let slave = slave(dir.path());
+        let master = Arc::new(Slow { slave: slave.clone(), asked: AtomicUsize::new(0) });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let (_stop, stopped) = tokio::sync::watch::channel(false);
+        let service = Arc::new(HandlerService(master.clone()));
+        let limits = remoting::Limits::default();
+        tokio::spawn(remoting::serve(listener, service, limits, Arc::default(), stopped));
+        let client = Client::connect(&addr, ClientOptions::default()).await.unwrap();
+        let link = slave.slave.as_ref().unwrap();
+        sync_topics(&slave, link, &client, &BTreeMap::new()).await.unwrap();
+        assert!(slave.topics.get("Old").is_some());
+        assert!(slave.topics.get("New").is_some(), "the log had brought it, the first answer had not");
+        assert_eq!(master.asked.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn only_what_differs_is_put_and_only_what_may_go_is_removed() {

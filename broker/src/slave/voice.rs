@@ -1,5 +1,7 @@
 //! What people are told of a slave's life: each change once, however often it is tried.
 
+use std::collections::BTreeSet;
+
 use tracing::{info, warn};
 
 use super::Ended;
@@ -18,7 +20,7 @@ enum Said {
     Nowhere,
     Away,
     Lost,
-    Trouble(&'static str),
+    Trouble,
     Following,
     Level,
 }
@@ -27,8 +29,8 @@ enum Said {
 #[derive(Default)]
 pub(super) struct Voice {
     said: Said,
-    /// A reason that was told and has not been overcome: the master came and went meanwhile.
-    trouble: Option<&'static str>,
+    /// Reasons that were told and have not been overcome, though the master came and went meanwhile.
+    troubles: BTreeSet<&'static str>,
 }
 
 impl Voice {
@@ -37,7 +39,7 @@ impl Voice {
             Kind::Gantry => "Gantry",
             Kind::Java => "Java",
         };
-        if self.trouble.is_none() {
+        if self.troubles.is_empty() {
             info!(master = target.address, ha = joined.ha_address, kind, from = end, "following the master");
         }
         self.said = Said::Following;
@@ -46,8 +48,8 @@ impl Voice {
     /// The slave has all that the master has.
     pub fn on_level(&mut self) {
         // A master that closes every connection does so to level slaves too.
-        if self.trouble != Some(CLOSED) {
-            self.trouble = None;
+        if !self.troubles.contains(CLOSED) {
+            self.troubles.clear();
             self.once(Said::Level, || info!("level with the master"));
         }
     }
@@ -69,16 +71,15 @@ impl Voice {
                 });
             }
             Ended::Lost(why) => {
-                self.trouble = None;
+                self.troubles.clear();
                 self.once(Said::Lost, || info!(master, "the master is lost, trying on: {why}"));
             }
             Ended::Moved => info!(master, "the master is elsewhere now"),
             Ended::Trouble { kind, why } => {
-                if self.trouble != Some(kind) {
+                if self.troubles.insert(kind) {
                     warn!(master, "this slave does not follow, trying on: {why}");
                 }
-                self.trouble = Some(kind);
-                self.said = Said::Trouble(kind);
+                self.said = Said::Trouble;
             }
         }
     }

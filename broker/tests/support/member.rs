@@ -1,5 +1,6 @@
 //! A member of a group made of its parts, so that a test can look inside: a master that serves slaves, or a slave that
 //! follows. It has no name server; the test tells the slave where its master is.
+#![allow(dead_code)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
