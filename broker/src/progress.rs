@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use replication::confirm;
 use tokio::sync::watch;
 
 use crate::acks::{Promise, Reached, StoredBatch};
@@ -31,8 +30,7 @@ pub fn reached<'a>(
         let replicated = match (promise.copies, &broker.leader) {
             // Promised under other settings: the members are counted again.
             (Some(copies), Some(leader)) if copies.members != members => {
-                let mut acks: Vec<u64> = leader.followers().iter().map(|f| f.acked).collect();
-                confirm::confirmed(broker.store.written(), &mut acks, copies.members)
+                leader.confirmed_by(copies.members)
             }
             _ => replicated,
         };

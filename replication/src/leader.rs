@@ -174,7 +174,8 @@ impl Leader {
 
     /// Returns the offset up to which as many members as required have the log, to be watched. It moves with the
     /// followers' reports and only up, except when more members are required from then on. Where one member is enough
-    /// it need not move.
+    /// it need not move. Nothing on the wire names a follower: of two connections from one host, the older one counts
+    /// again when it is next heard, because the other may be the same follower, come again.
     pub fn replicated(&self) -> watch::Receiver<u64> {
         self.replicated.subscribe()
     }
@@ -201,13 +202,20 @@ impl Leader {
         self.members.lock().statuses(self.store.written(), max_lag, now())
     }
 
+    /// Returns the offset up to which so many members, the leader among them, have the log now; for whoever asked for
+    /// another number than [`Leader::replicated`] is about.
+    pub fn confirmed_by(&self, members: usize) -> u64 {
+        self.members.lock().confirmed_by(members, self.store.written())
+    }
+
     /// Returns since when fewer followers are connected than confirming takes; `None` when there are enough.
     pub fn missing_since(&self) -> Option<Instant> {
         self.members.lock().missing_since()
     }
 
     /// Resolves at the next report of a follower, also one that moves [`Leader::replicated`] nowhere, and when a follower
-    /// goes. To be enabled before looking at [`Leader::followers`], or what happens in between is missed.
+    /// goes. To be enabled before looking at [`Leader::confirmed_by`] or [`Leader::followers`], or what happens in between
+    /// is missed.
     pub fn moved(&self) -> Notified<'_> {
         self.moved.notified()
     }

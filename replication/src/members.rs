@@ -22,6 +22,9 @@ pub(crate) struct Members {
 
 struct Member {
     addr: SocketAddr,
+    /// A connection from the same host came after its last report: perhaps the same follower, which has left this one
+    /// and may have lost what it had. It counts again when it is heard.
+    in_doubt: bool,
     state: SyncState,
     sent: u64,
     from_memory: bool,
@@ -53,7 +56,10 @@ impl Members {
     pub fn on_connect(&mut self, id: u64, addr: SocketAddr, start: u64, written: u64, now: Instant) {
         let state = SyncState::on_connect(start, written, now);
         let rate = Rate::new(now);
-        self.followers.insert(id, Member { addr, state, sent: start, from_memory: true, rate });
+        let same_host = self.followers.values_mut().filter(|member| member.addr.ip() == addr.ip());
+        same_host.for_each(|member| member.in_doubt = true);
+        let member = Member { addr, in_doubt: false, state, sent: start, from_memory: true, rate };
+        self.followers.insert(id, member);
         self.look_for_missing(now);
         self.confirm(written);
     }
@@ -69,6 +75,7 @@ impl Members {
 
     pub fn on_report(&mut self, id: u64, acked: u64, written: u64) {
         if let Some(member) = self.followers.get_mut(&id) {
+            member.in_doubt = false;
             member.state.on_report(acked);
             self.confirm(written);
         }
@@ -117,10 +124,16 @@ impl Members {
         self.followers.values().map(status).collect()
     }
 
-    fn confirm(&mut self, written: u64) {
+    /// Returns up to where so many members have the log now.
+    pub fn confirmed_by(&mut self, required: usize, written: u64) -> u64 {
+        let counted = self.followers.values().filter(|member| !member.in_doubt);
         self.acks.clear();
-        self.acks.extend(self.followers.values().map(|member| member.state.acked()));
-        self.confirmed = self.confirmed.max(confirmed(written, &mut self.acks, self.required));
+        self.acks.extend(counted.map(|member| member.state.acked()));
+        confirmed(written, &mut self.acks, required)
+    }
+
+    fn confirm(&mut self, written: u64) {
+        self.confirmed = self.confirmed.max(self.confirmed_by(self.required, written));
     }
 
     fn look_for_missing(&mut self, now: Instant) {
@@ -136,17 +149,20 @@ impl Members {
 mod tests {
     use super::*;
 
-    fn addr(port: u16) -> SocketAddr {
-        ([127, 0, 0, 1], port).into()
+    /// Each follower has an address of its own.
+    fn addr(id: u8) -> SocketAddr {
+        ([10, 0, 0, id], 1000).into()
     }
 
     enum Event {
         Connect(u64, u64),
+        /// From the address of follower 1.
+        Again(u64, u64),
         Report(u64, u64),
         Close(u64),
         Required(usize),
     }
-    use Event::{Close, Connect, Report, Required};
+    use Event::{Again, Close, Connect, Report, Required};
 
     /// Plays events one second apart over a log that ends at 1000; tells what is confirmed, and since which second
     /// somebody has been missing, after each.
@@ -157,7 +173,8 @@ mod tests {
         for (second, event) in events.iter().enumerate() {
             let now = begin + Duration::from_secs(second as u64 + 1);
             match event {
-                Connect(id, report) => members.on_connect(*id, addr(*id as u16), *report, 1000, now),
+                Connect(id, report) => members.on_connect(*id, addr(*id as u8), *report, 1000, now),
+                Again(id, report) => members.on_connect(*id, addr(1), *report, 1000, now),
                 Report(id, acked) => members.on_report(*id, *acked, 1000),
                 Close(id) => members.on_close(*id, now),
                 Required(n) => members.set_required(*n, 1000, now),
@@ -211,6 +228,22 @@ mod tests {
             [Connect(1, 900), Close(1), Connect(2, 10), Connect(3, 20), Report(2, 500), Report(3, 400)];
         let want = [(0, Some(0)), (0, Some(0)), (0, Some(0)), (10, None), (20, None), (400, None)];
         assert_eq!(play(3, &events), want);
+    }
+
+    #[test]
+    fn a_follower_that_comes_again_before_its_old_connection_has_gone_counts_once() {
+        let confirmed =
+            |events: &[Event]| play(3, events).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        // It has 900, then comes again; the other one has 200 all the time.
+        let events =
+            [Connect(1, 100), Connect(2, 200), Report(1, 900), Again(3, 900), Report(3, 950), Close(1)];
+        assert_eq!(confirmed(&events), [0, 100, 200, 200, 200, 200]);
+        // It has lost what it had.
+        let events = [Connect(1, 900), Connect(2, 200), Again(3, 50), Report(2, 800), Report(3, 300)];
+        assert_eq!(confirmed(&events), [0, 200, 200, 200, 300]);
+        // Another one from the same address counts again as soon as it is heard.
+        let events = [Connect(1, 500), Again(2, 100), Report(2, 300), Report(1, 500), Report(2, 600)];
+        assert_eq!(confirmed(&events), [0, 0, 0, 300, 500]);
     }
 
     #[test]

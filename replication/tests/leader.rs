@@ -89,10 +89,11 @@ async fn as_many_members_as_required_confirm() {
             let serving = Serving::start(site, Serving::required(required)).await;
             let mut replicated = serving.leader.replicated();
             let mut followers = Vec::new();
-            for ack in acks {
-                let mut follower = serving.follower(1).await;
-                send_report(&mut follower, *ack).await;
-                followers.push(follower);
+            for _ in acks {
+                followers.push(serving.follower(1).await);
+            }
+            for (follower, ack) in followers.iter_mut().zip(acks) {
+                send_report(follower, *ack).await;
             }
             until("the reports", || {
                 let mut acked: Vec<_> = serving.leader.followers().iter().map(|f| f.acked).collect();
@@ -126,7 +127,11 @@ async fn what_is_confirmed_stays_so_when_followers_leave() {
     serving.leader.set_required_acks(3);
     wait_for(&mut replicated, 0).await;
     let _third = serving.follower(400).await;
+    // It might be the second one, come again.
+    assert_eq!((*replicated.borrow_and_update(), serving.leader.confirmed_by(2)), (0, 400));
+    send_report(&mut second, 950).await;
     wait_for(&mut replicated, 400).await;
+    assert_eq!([1, 2, 4].map(|members| serving.leader.confirmed_by(members)), [1000, 950, 0]);
     serving.leader.set_required_acks(1);
     wait_for(&mut replicated, 1000).await;
 }
