@@ -53,7 +53,7 @@ fn pass(name: &str, clients: &str) -> bool {
     if !stopped {
         eprintln!("gantry up did not end with success:\n{}", cluster.printed().join("\n"));
     }
-    passed && stopped
+    passed && stopped && complaints.is_empty()
 }
 
 /// The example of this name, where the checks may make their topics by sending.

@@ -90,3 +90,16 @@ pub fn commit(talk: &mut Talk, group: &str, topic: &str, queue: i32, offset: i64
     assert_eq!(answer.code, ResponseCode::SUCCESS, "a commit is refused: {}", answer.remark);
     Ok(())
 }
+
+/// Sets a group's offset in a queue as official clients do: without waiting for an answer.
+pub fn tell_offset(
+    talk: &mut Talk,
+    group: &str,
+    topic: &str,
+    queue: i32,
+    offset: i64,
+) -> std::io::Result<()> {
+    let [queue, offset] = [queue.to_string(), offset.to_string()];
+    let fields = [("consumerGroup", group), ("topic", topic), ("queueId", &queue), ("commitOffset", &offset)];
+    talk.tell(RequestCode::UPDATE_CONSUMER_OFFSET, &Fields(&fields), b"")
+}

@@ -12,7 +12,7 @@ use protocol::codes::{RequestCode, ResponseCode};
 use protocol::json::JsonBody;
 use protocol::requests::Fields;
 
-use crate::consumer::{commit, committed};
+use crate::consumer::{committed, tell_offset};
 use crate::ledger::{Place, messages, pull};
 use crate::talk::Talk;
 
@@ -71,15 +71,18 @@ impl Reader {
         }
     }
 
-    /// Commits everything it has read.
+    /// Commits everything it has read, and waits until the member it told knows.
     ///
     /// # Errors
     /// No member takes it.
     pub fn commit(&self) -> Result<()> {
         let mut talk = Members::find(&self.name_server, self.topic)?.talk(MASTER_ID)?.1;
         let next = lock(&self.next).clone();
-        next.into_iter()
-            .try_for_each(|(queue, offset)| commit(&mut talk, self.group, self.topic, queue, offset))
+        for (queue, offset) in next {
+            tell_offset(&mut talk, self.group, self.topic, queue, offset)?;
+            while committed(&mut talk, self.group, self.topic, queue)? != Some(offset) {}
+        }
+        Ok(())
     }
 
     fn read(&self, batches: usize, stop: &AtomicBool) -> Result<()> {
@@ -109,7 +112,7 @@ impl Reader {
                 since_commit = 0;
                 let next = lock(&self.next).clone();
                 for (queue, offset) in next {
-                    commit(&mut offsets, self.group, self.topic, queue, offset)?;
+                    tell_offset(&mut offsets, self.group, self.topic, queue, offset)?;
                 }
             }
         }

@@ -81,6 +81,15 @@ impl Talk {
         Ok(self.opaque)
     }
 
+    /// Sends a request that is never answered.
+    pub fn tell(&mut self, code: RequestCode, ext: &impl EncodeExt, body: &[u8]) -> io::Result<()> {
+        self.opaque += 1;
+        let mut out = Vec::new();
+        let head = CommandHead::request(self.serialization, code.0, self.opaque).oneway();
+        frame::encode(&mut out, &head, ext, body);
+        self.stream.write_all(&out)
+    }
+
     /// Writes bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
