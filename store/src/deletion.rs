@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::disk;
 use crate::index::keys::{ActiveKeys, Keys};
 use crate::index::record::{Indexed, index_record};
-use crate::index::sealed;
+use crate::index::sealed::{self, IndexFile};
 use crate::log::tail::Tail;
 use crate::scan::scan;
 use crate::store::Store;
@@ -66,6 +66,12 @@ impl Store {
     fn unseal_behind(&self, end: u64) -> io::Result<()> {
         let behind: Vec<_> = self.segments.read().iter().filter(|s| s.end() > end).cloned().collect();
         for segment in behind.into_iter().rev() {
+            // That of the last segment is of the last clean end, mostly before the deletion. It stays then, because it
+            // may be the only one to tell the next offsets of idle queues.
+            let index = IndexFile::open(&*self.disk, &self.index_dir, segment.base);
+            if index.is_ok_and(|index| index.is_some_and(|(file, _)| file.covers <= end)) {
+                continue;
+            }
             disk::remove_if_there(&*self.disk, &sealed::path(&self.index_dir, segment.base))?;
             self.sync_dir(&self.index_dir)?;
             let Some(Keys::Sealed(file)) = self.keys.read().get(&segment.base).cloned() else { continue };

@@ -322,6 +322,31 @@ fn a_deletion_that_comes_very_late_makes_sealed_indexes_anew() {
 }
 
 #[test]
+fn a_deletion_lets_no_idle_queue_forget_what_comes_next() {
+    let (master_disk, master) = empty();
+    append(&master, "idle", 0, &numbered(0, 10), 1).unwrap();
+    fill(&master, 0..60);
+    let (disk, follower) = empty();
+    follow(&master, &follower, &mut Chance::new(8)).unwrap();
+    follower.look_after_space(i64::MAX / 2);
+    assert!(follower.begin() > SEGMENT && content(&follower, "idle", 0).is_empty());
+    follower.close();
+    drop(follower);
+    let follower = open(&disk);
+    append(&master, "U", 0, &numbered(0, 10), 1).unwrap();
+    master.delete_topic("T").unwrap();
+    let end = master.written();
+    append(&master, "U", 0, &numbered(1, 10), 1).unwrap();
+    follow(&master, &follower, &mut Chance::new(8)).unwrap();
+    assert!(follower.drop_topic_at("T", end).unwrap());
+    // Killed.
+    drop(follower);
+    let follower = open(&disk);
+    assert_eq!(follower.queue("idle", 0).map(|queue| queue.bounds()), Some((1, 1)));
+    assert_same((&master, &master_disk), (&follower, &disk));
+}
+
+#[test]
 fn a_range_ends_with_its_segment_with_the_log_and_with_what_was_asked_for() {
     let (_, store) = empty();
     fill(&store, 0..30);
