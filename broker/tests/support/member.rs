@@ -13,6 +13,7 @@ use broker::slave::{self, Addresses, SlaveLink};
 use broker::{Broker, Config};
 use daemon::signals::Shutdown;
 use protocol::header::Serialization;
+use protocol::names::{METADATA_GROUP, METADATA_TOPIC};
 use remoting::Limits;
 use store::Store;
 use store::disk::real::RealDisk;
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::support::{DEADLINE, Wire, soon};
+use super::support::{DEADLINE, Wire, soon, until};
 
 /// A member that runs.
 pub struct Member {
@@ -113,6 +114,10 @@ impl Member {
     pub async fn level_with(&self, master: &Member) {
         self.has_log_up_to(master.broker.store.written()).await;
         self.link_until("the slave is ready", |m| m.link().readiness().is_ok()).await;
+        // The last record may be a change: it is in the log before it is taken over.
+        let changes = self.broker.store.queue(METADATA_TOPIC, 0).map_or(0, |q| q.bounds().1 as i64);
+        let taken_over = || self.broker.offsets.get(METADATA_GROUP, METADATA_TOPIC, 0);
+        until("the changes are taken over", || taken_over() >= Some(changes)).await;
     }
 
     /// Waits until the log reaches an offset.
@@ -134,28 +139,23 @@ impl Member {
 
     /// Stops it as its program does.
     pub async fn stop(self) {
-        let store = self.broker.store.clone();
         self.broker.persist_offsets().unwrap();
-        self.end(|| store.close()).await;
+        self.end(|broker| broker.store.close()).await;
     }
 
     /// Ends it with nothing put in order.
     pub async fn kill(self) {
-        self.end(|| {}).await;
+        self.end(|_| {}).await;
     }
 
-    async fn end(mut self, last: impl FnOnce()) {
+    async fn end(mut self, last: impl FnOnce(&Broker)) {
         self.shutdown.trigger();
         self.stop.send_replace(true);
         soon("the member stops", async { while self.tasks.join_next().await.is_some() {} }).await;
-        last();
+        last(&self.broker);
         drop(self.tasks);
-        let broker = self.broker;
-        soon("nobody uses the broker", async {
-            while Arc::strong_count(&broker) > 1 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        let store = Arc::downgrade(&self.broker.store);
+        drop(self.broker);
+        until("nobody uses the store", || store.strong_count() == 0).await;
     }
 }
