@@ -105,7 +105,8 @@ impl Leader {
         })
     }
 
-    /// Serves followers until `stop` becomes true; they are disconnected then.
+    /// Serves followers until `stop` becomes true; they are disconnected then. Needs a runtime of several threads, because
+    /// what is not in memory is waited for on the spot.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         loop {

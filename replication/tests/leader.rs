@@ -7,7 +7,7 @@ mod support;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use replication::wire::{self, Decoded, HEAD};
 use replication::{Leader, LeaderConfig};
@@ -199,6 +199,24 @@ async fn more_followers_than_allowed_are_refused_and_one_that_leaves_makes_room(
     drop(first);
     until("one to be gone", || serving.leader.followers().len() == 1).await;
     serving.follower(0).await;
+}
+
+#[tokio::test]
+async fn a_leader_is_drained_when_everybody_in_sync_has_everything() {
+    let site = Site::new(4096);
+    site.append([8; 10]);
+    let serving = Serving::start(site, LeaderConfig::default()).await;
+    timeout(DEADLINE, serving.leader.drained()).await.expect("nobody follows");
+    let _behind = serving.follower(500).await;
+    timeout(DEADLINE, serving.leader.drained()).await.expect("nobody is in sync");
+    let mut follower = serving.follower(1000).await;
+    timeout(DEADLINE, serving.leader.drained()).await.expect("everybody in sync has everything");
+    serving.site.append([8]);
+    let mut drained = std::pin::pin!(serving.leader.drained());
+    assert!(timeout(Duration::ZERO, &mut drained).await.is_err(), "100 bytes are missing");
+    assert_eq!(read_to(&mut follower, 1100).await, serving.site.log()[1000..]);
+    send_report(&mut follower, 1100).await;
+    timeout(DEADLINE, drained).await.expect("it has them now");
 }
 
 #[tokio::test]

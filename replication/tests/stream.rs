@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use replication::{FollowError, FollowerConfig, Following, Leader, LeaderConfig, follow};
 use store::disk::faulty::Fault;
@@ -46,6 +46,10 @@ struct Followed {
 }
 
 async fn follow_at(site: &Site, addr: SocketAddr, flushed_acks: bool) -> Followed {
+    follow_with(site, addr, flushed_acks, FollowerConfig::default()).await
+}
+
+async fn follow_with(site: &Site, addr: SocketAddr, flushed_acks: bool, config: FollowerConfig) -> Followed {
     let log = StoreLog::new(&site.store);
     log.flushed_acks.store(flushed_acks, Ordering::Relaxed);
     let following = Following::new();
@@ -53,7 +57,7 @@ async fn follow_at(site: &Site, addr: SocketAddr, flushed_acks: bool) -> Followe
     let (shown, stopped) = (following.clone(), stop.subscribe());
     let stream = TcpStream::connect(addr).await.unwrap();
     let ended = tokio::spawn(async move {
-        let Err(ended) = follow(stream, &log, &FollowerConfig::default(), &shown, stopped).await;
+        let Err(ended) = follow(stream, &log, &config, &shown, stopped).await;
         ended
     });
     Followed { following, ended, stop }
@@ -107,7 +111,7 @@ async fn a_follower_goes_on_where_its_log_ends() {
     let end = leading.site.append((0..300).map(|n| n * 11 % 3000));
     let second = follow_at(&site, leading.addr, false).await;
     until_equal(&site, &leading.site).await;
-    let received = second.following.state(std::time::Instant::now()).received_bytes;
+    let received = second.following.state(Instant::now()).received_bytes;
     assert!((end - middle..end - middle + 1000).contains(&received), "{received} bytes for {}", end - middle);
 }
 
@@ -211,18 +215,28 @@ async fn pass(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + U
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_and_reports_that_race_lose_no_wake_up() {
-    // One record at a time, each sent only when the one before is confirmed: a lost wake-up would wait for a heartbeat.
+    // Two records, the second while the leader is busy with the first; a lost wake-up would wait for a heartbeat.
+    let hour = Duration::from_secs(3600);
     let config =
-        LeaderConfig { required_acks: 2, heartbeat: Duration::from_secs(3600), ..LeaderConfig::default() };
+        LeaderConfig { required_acks: 2, heartbeat: hour, housekeeping: 2 * hour, ..LeaderConfig::default() };
     let leading = Leading::start(Site::new(1 << 20), config).await;
     let site = Site::new(1 << 20);
-    let _followed = follow_at(&site, leading.addr, false).await;
-    let mut replicated = leading.leader.replicated();
-    for n in 0..5000 {
-        let end = append(&leading.site.store, n % 100);
-        let confirmed = replicated.wait_for(|offset| *offset >= end);
-        tokio::time::timeout(DEADLINE, confirmed).await.unwrap().unwrap();
-    }
+    let config = FollowerConfig { heartbeat: hour, housekeeping: 2 * hour, ..FollowerConfig::default() };
+    let _followed = follow_with(&site, leading.addr, false, config).await;
+    let (replicated, store) = (leading.leader.replicated(), leading.site.store.clone());
+    let appender = std::thread::spawn(move || {
+        for n in 0..10_000 {
+            append(&store, 10);
+            (0..n % 3000).for_each(|_| std::hint::spin_loop());
+            let end = append(&store, 10);
+            let begun = Instant::now();
+            while *replicated.borrow() < end {
+                assert!(begun.elapsed() < DEADLINE, "record {n} was never confirmed");
+                std::thread::yield_now();
+            }
+        }
+    });
+    tokio::task::spawn_blocking(move || appender.join().unwrap()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
