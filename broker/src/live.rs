@@ -60,7 +60,8 @@ pub struct LiveSettings {
     /// 5000, 1 to 60000.
     pub sync_flush_timeout: Duration,
     /// `slaveTimeout`: ms after which a send that waits for slaves is answered FLUSH_SLAVE_TIMEOUT; when too few slaves
-    /// have been connected for that long already, it is answered so at once. Default 3000, 1 to 60000.
+    /// have been connected for that long already, it is answered so at once. Default 2000, 1 to 60000; not the 3000 of
+    /// Java, at which clients give up by default.
     pub slave_timeout: Duration,
     /// `slaveReadEnable`: on a slave, whether it serves pulls; on a master, whether it sends consumers that are far
     /// behind to a slave. Default false.
@@ -96,7 +97,7 @@ impl LiveSettings {
             in_sync_replicas: read.number("inSyncReplicas", 1, 1..=MAX_IN_SYNC_REPLICAS),
             flush: read.choice("flushDiskType", FlushMode::Async, &FLUSH_MODES),
             sync_flush_timeout: read.duration("syncFlushTimeout", Unit::Milliseconds, 5_000, 1..=60_000),
-            slave_timeout: read.duration("slaveTimeout", Unit::Milliseconds, 3_000, 1..=60_000),
+            slave_timeout: read.duration("slaveTimeout", Unit::Milliseconds, 2_000, 1..=60_000),
             slave_read: read.boolean("slaveReadEnable", false),
             catch_up_bytes_per_second: (catch_up > 0).then_some(catch_up),
             max_slave_lag: read.duration(
@@ -293,7 +294,7 @@ mod tests {
             change(&live, &config, "brokerRole=SYNC_MASTER\ninSyncReplicas=2\nslaveTimeout=20").unwrap();
         assert_eq!(
             done,
-            "brokerRole=SYNC_MASTER, was ASYNC_MASTER; inSyncReplicas=2, was 1; slaveTimeout=20, was 3000"
+            "brokerRole=SYNC_MASTER, was ASYNC_MASTER; inSyncReplicas=2, was 1; slaveTimeout=20, was 2000"
         );
         assert_eq!(live.load().required_acks(), 2);
         assert_eq!(live.load().flush, FlushMode::Sync, "what was not named stays");
