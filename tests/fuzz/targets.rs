@@ -5,6 +5,7 @@ use protocol::header::{ExtFields, Serialization};
 use protocol::json::JsonBody;
 use protocol::requests::{self, DecodeExt};
 use protocol::{bodies, frame, header, json, message, properties};
+use replication::wire;
 use tests::requests as samples;
 
 use crate::store;
@@ -42,6 +43,7 @@ pub fn targets() -> Vec<Target> {
         Target { name: "json", seeds: samples::json_bodies(), run: run_json },
         Target { name: "bodies", seeds: samples::json_bodies(), run: run_bodies },
         Target { name: "register-compressed", seeds: compressed(), run: run_compressed },
+        Target { name: "replication", seeds: vec![replicated()], run: run_replication },
         Target { name: "store-damaged", seeds: store::seeds(), run: store::run_damaged },
         Target { name: "store-index", seeds: store::seeds(), run: store::run_index },
     ]
@@ -50,6 +52,41 @@ pub fn targets() -> Vec<Target> {
 fn header_of(frame: &[u8]) -> &[u8] {
     let length = u32::from_be_bytes([0, frame[5], frame[6], frame[7]]) as usize;
     &frame[8..8 + length]
+}
+
+/// Two frames of the log and a heartbeat.
+fn replicated() -> Vec<u8> {
+    let bodies = [records().concat(), b"more".to_vec(), Vec::new()];
+    let mut offset = 4096;
+    let mut stream = Vec::new();
+    for body in bodies {
+        stream.extend_from_slice(&wire::encode_head(wire::FrameHead { offset, size: body.len() }));
+        stream.extend_from_slice(&body);
+        offset += body.len() as u64;
+    }
+    stream
+}
+
+/// What a master sends, as its slave reads it, and what a slave sends, as its master does.
+fn run_replication(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let wire::Decoded::Value(head) = wire::decode_head(rest) {
+        assert!(head.size <= wire::MAX_BODY);
+        assert_eq!(wire::encode_head(head), rest[..wire::HEAD]);
+        let body = &rest[wire::HEAD..rest.len().min(wire::HEAD + head.size)];
+        if let Ok(whole) = ::store::whole_records(body, 64 << 10) {
+            assert!(whole.len <= body.len());
+            assert!(whole.next.is_none_or(|next| next > body.len() - whole.len));
+        }
+        rest = &rest[wire::HEAD + body.len()..];
+    }
+    match wire::decode_last_report(bytes) {
+        wire::Decoded::Value((offset, used)) => {
+            assert_eq!(wire::encode_report(offset), bytes[used - wire::REPORT..used]);
+        }
+        wire::Decoded::NeedMore => assert!(bytes.len() < wire::REPORT),
+        wire::Decoded::Malformed(why) => assert!(!why.to_string().is_empty()),
+    }
 }
 
 fn run_frame(bytes: &[u8]) {
