@@ -222,14 +222,14 @@ async fn a_pull_that_waits_on_a_slave_hears_of_the_message_and_of_the_topics_end
     slave.level_with(&master).await;
     // A client without a way to the master comes back at once and is served then.
     let mut reader = slave.connect().await;
-    reader.pull("T", "1", "*", "20000").await;
-    let waiting = reader.send(RequestCode::PULL_MESSAGE, &pull_fields("T", "1", "*", "20000"), b"").await;
+    reader.pull("T", "1", "*", "60000").await;
+    let waiting = reader.send(RequestCode::PULL_MESSAGE, &pull_fields("T", "1", "*", "60000"), b"").await;
     until("the pull waits", || slave.broker.waiting.parked() == 1).await;
     wire.put("T", "second", "").await;
     let answer = reader.answer().await;
     assert_eq!((answer.opaque, answer.messages()), (waiting, vec![(1, "second".to_owned())]));
-    reader.pull("T", "2", "*", "20000").await;
-    reader.send(RequestCode::PULL_MESSAGE, &pull_fields("T", "2", "*", "20000"), b"").await;
+    reader.pull("T", "2", "*", "60000").await;
+    reader.send(RequestCode::PULL_MESSAGE, &pull_fields("T", "2", "*", "60000"), b"").await;
     until("the pull waits", || slave.broker.waiting.parked() == 1).await;
     delete_topic(&mut wire, "T").await;
     assert_eq!(reader.answer().await.code, ResponseCode::TOPIC_NOT_EXIST);
@@ -395,8 +395,11 @@ async fn a_slave_that_died_takes_over_again_what_it_may_not_have() {
     let mut wire = master.connect().await;
     wire.make_topic("T", "3", "6").await;
     put_group(&mut wire, "G", 3).await;
-    wire.put("Other", "x", "").await;
+    wire.put("Other", "old", "").await;
     delete_topic(&mut wire, "Other").await;
+    wire.put("Gone", "x", "").await;
+    delete_topic(&mut wire, "Gone").await;
+    wire.put("Other", "new", "").await;
     commit(&mut wire, "G", "T", "9").await;
     message_reaches(&slave, &master, &mut wire, "T", "x").await;
     slave.kill().await;
@@ -409,7 +412,10 @@ async fn a_slave_that_died_takes_over_again_what_it_may_not_have() {
     assert_eq!(slave.broker.topics.get("T").unwrap().read_queue_nums, 3);
     assert_eq!(slave.broker.groups.get("G").unwrap().retry_max_times, 3);
     assert_eq!(slave.broker.offsets.get("G", "T", 0), Some(9));
-    assert!(slave.broker.topics.get("Other").is_none());
+    assert!(slave.broker.topics.get("Gone").is_none());
+    let mut reader = slave.connect().await;
+    assert_eq!(reader.pull("Other", "0", "*", "0").await.messages(), [(0, "new".to_owned())]);
+    drop(reader);
     let changes = slave.broker.store.queue(METADATA_TOPIC, 0).unwrap().bounds().1;
     assert_eq!(slave.broker.offsets.get(METADATA_GROUP, METADATA_TOPIC, 0), Some(changes as i64));
     slave.stop().await;
