@@ -34,5 +34,8 @@ images: ## one image per component, as archives in target/images
 	@tests/setup images
 	deploy/images
 
-generate: ## the charts' copies and deploy/kubernetes, which is the charts rendered
+generate: ## the definition of RocketMQCluster; the charts' copies and deploy/kubernetes, which is the charts rendered
+	@mkdir -p target
+	cargo run --quiet --package manifest --example definition > target/definition.yaml
+	mv target/definition.yaml manifest/crds/rocketmqclusters.yaml
 	charts/generate

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Outside crates that may be named in few places only. A `*` at the end stands for any rest of a name.
 const HOMES: &[(&str, &[&str])] = &[
     ("kube", &["operator", "cli", "manifest"]),
+    ("kube-cel", &["manifest", "operator"]),
     ("kube-*", &["operator", "cli"]),
     ("k8s-openapi", &["operator", "cli", "manifest", "planner"]),
     ("openraft*", &["controller"]),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use local::{Cluster, LocalOptions};
-use manifest::Effective;
+use local::{Cluster, Event, LocalOptions};
+use manifest::Validated;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{BAD_MANIFEST, CANNOT_START, Failure, MEMBER_FAILED};
@@ -42,30 +42,40 @@ const MOST_LINES: usize = 1_000;
 const INTERRUPTED: i32 = 130;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let effective = read_manifest(&arguments.file)?;
+    let manifest = read_manifest(&arguments.file)?;
     let mut options = LocalOptions::new(std::env::current_exe().context("find this command's own file")?);
     options.data = arguments.data.clone();
     options.port_offset = arguments.port_offset;
-    runtime()?.block_on(run_cluster(&effective, options, arguments))
+    runtime()?.block_on(run_cluster(&manifest, options, arguments))
 }
 
-fn read_manifest(file: &Path) -> anyhow::Result<Effective> {
+fn read_manifest(file: &Path) -> anyhow::Result<Validated> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read manifest {}", file.display()))?;
-    let validated = manifest::load(&text).map_err(|problems| {
+    manifest::load(&text).map_err(|problems| {
         let lines = problems.0.iter().map(|problem| format!("\n  {problem}")).collect::<String>();
         Failure::because(BAD_MANIFEST, format!("manifest {} cannot be used:{lines}", file.display()))
-    })?;
-    Ok(manifest::resolve(&validated))
+    })
+}
+
+/// What the manifest asks for that has no meaning here.
+fn ignored(manifest: &Validated) -> Option<String> {
+    let fields = manifest.only_on_kubernetes();
+    (!fields.is_empty())
+        .then(|| format!("ignored here, it only matters on Kubernetes: {}", fields.join(", ")))
 }
 
 async fn run_cluster(
-    effective: &Effective,
+    manifest: &Validated,
     options: LocalOptions,
     arguments: &Arguments,
 ) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals().context("listen for signals")?;
     let kept = options.data.is_some();
+    let effective = &manifest::resolve(manifest);
     let (lines, writer) = start_writer(arguments.output, longest_name(effective));
+    if let Some(note) = ignored(manifest) {
+        tell(&lines, Line::Event(Event::Note(note)));
+    }
     let told = lines.clone();
     let cluster = Cluster::launch(effective, options, move |event| tell(&told, Line::Event(event)))
         .map_err(|error| Failure::because(CANNOT_START, error))?;

@@ -146,6 +146,17 @@ fn a_cluster_gets_ready_and_stops_as_asked() {
 }
 
 #[test]
+fn what_only_matters_on_kubernetes_is_ignored_with_a_note() {
+    let place =
+        Place::new(&manifest(1).replace("groups: 0,", "groups: 0, rollout: { approval: Supervised },"));
+    let mut up = Up::start(place.command());
+    let note = "ignored here, it only matters on Kubernetes: spec.brokers.rollout.approval";
+    assert_eq!(up.event("note")["text"], note);
+    up.event("cluster_ready");
+    assert_eq!(up.stop(Signal::TERM).0.code(), Some(0));
+}
+
+#[test]
 fn two_signals_at_once_are_one_wish_to_stop() {
     let place = Place::new(&manifest(1));
     let mut up = Up::start(place.command());

@@ -5,11 +5,14 @@
 //!
 //! | File | Idea |
 //! |---|---|
-//! | `cluster.rs` | the types a manifest is read into, with the static defaults |
-//! | `fields.rs` | every field name of the manifest, and which features are still to come |
-//! | `structure.rs` | unknown, unsupported, missing and mistyped fields, all of them |
+//! | `cluster/` | the types a manifest is read into, with the static defaults; their comments are the manual |
+//! | `crd.rs`, `rules.rs` | the definition for Kubernetes, made from the types; the rules it evaluates |
+//! | `structure.rs` | unknown, missing and mistyped fields and values out of range, by that schema, all of them |
+//! | `defaults.rs` | defaults by that schema, as the API server fills them in |
+//! | `support.rs` | features still to come; fields that only matter on Kubernetes |
 //! | `parse.rs` | YAML text to one cluster; [`load`] is the front door |
 //! | `validate.rs` | ranges and rules between fields; returns [`Validated`], the only usable form |
+//! | `listener_rules.rs` | rules between fields that only Kubernetes has |
 //! | `resolve.rs` | defaults that depend on other fields: the [`Effective`] manifest |
 //! | `members.rs` | who runs: name, role and static properties of each member |
 //! | `config_keys.rs` | the keys of the `config` maps: live, restart, immutable, refused |
@@ -20,13 +23,17 @@
 
 pub mod cluster;
 pub mod config_keys;
-mod fields;
+pub mod crd;
+mod defaults;
+mod listener_rules;
 mod members;
 mod nearest;
 mod parse;
 mod problem;
 mod resolve;
+mod rules;
 mod structure;
+mod support;
 pub mod units;
 mod validate;
 

@@ -65,11 +65,11 @@ pub struct EffectiveBrokers {
 pub fn resolve(validated: &Validated) -> Effective {
     let cluster = &validated.cluster;
     let spec = &cluster.spec;
-    let name = &cluster.metadata.name;
+    let name = validated.name();
     Effective {
-        name: name.clone(),
+        name: name.to_owned(),
         namespace: cluster.metadata.namespace.clone(),
-        cluster_name: spec.cluster_name.clone().unwrap_or_else(|| name.clone()),
+        cluster_name: spec.cluster_name.clone().unwrap_or_else(|| name.to_owned()),
         version: spec.version.clone(),
         name_servers: EffectiveNameServers {
             replicas: spec.name_servers.replicas.unsigned_abs(),
@@ -81,7 +81,7 @@ pub fn resolve(validated: &Validated) -> Effective {
 }
 
 fn resolve_brokers(validated: &Validated) -> EffectiveBrokers {
-    let name = &validated.cluster.metadata.name;
+    let name = validated.name();
     let brokers = &validated.cluster.spec.brokers;
     let amounts = &validated.amounts;
     let group_name = |group: i32| {

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use kube::core::ObjectMeta;
 use serde_json::Value;
 
 use crate::cluster::{
-    Brokers, Flush, FlushMode, Metadata, Replication, ReplicationMode, RocketMQCluster, Storage, StorageType,
+    Brokers, Flush, FlushMode, Replication, ReplicationMode, RocketMQCluster, Storage, StorageType,
 };
 use crate::config_keys::{BROKER_KEYS, NAME_SERVER_KEYS, check_config};
+use crate::listener_rules;
 use crate::problem::{Problem, Problems};
+use crate::structure;
+use crate::support::{only_on_kubernetes, refuse_later};
 use crate::units::{ByteSize, DURATION_FORM, QUANTITY_FORM, parse_duration, parse_quantity};
 
 const LONGEST_NAME: usize = 36;
@@ -22,10 +26,11 @@ const SLOWEST_CATCH_UP: ByteSize = ByteSize(64 << 10);
 const FASTEST_CATCH_UP: ByteSize = ByteSize(64 << 30);
 
 /// A manifest that keeps all rules, together with its texts read as amounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Validated {
     pub(crate) cluster: RocketMQCluster,
     pub(crate) amounts: Amounts,
+    ignored_elsewhere: Vec<String>,
 }
 
 /// The texts of a manifest that are amounts, read.
@@ -39,6 +44,17 @@ pub(crate) struct Amounts {
 }
 
 impl Validated {
+    /// Returns the cluster's name in Kubernetes, with which the names of its members begin.
+    pub fn name(&self) -> &str {
+        // A cluster without one is not valid.
+        self.cluster.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the paths of the settings that only matter on Kubernetes: a runner of another kind tells its user.
+    pub fn only_on_kubernetes(&self) -> &[String] {
+        &self.ignored_elsewhere
+    }
+
     /// Returns the manifest as it was read.
     pub fn cluster(&self) -> &RocketMQCluster {
         &self.cluster
@@ -50,11 +66,16 @@ impl Validated {
 /// # Errors
 /// All problems, ordered by field.
 pub fn validate(cluster: RocketMQCluster) -> Result<Validated, Problems> {
-    let mut found = Found::default();
+    let spec = serde_json::to_value(&cluster.spec).unwrap_or_default();
+    let mut found = Found(structure::check_spec(spec.clone()));
+    found.0.0.extend(refuse_later(&spec));
+    found.0.0.extend(listener_rules::check(&cluster.spec));
     check_metadata(&cluster.metadata, &mut found);
     check_spec(&cluster, &mut found);
     match check_brokers(&cluster, &mut found) {
-        Some(amounts) if found.0.0.is_empty() => Ok(Validated { cluster, amounts }),
+        Some(amounts) if found.0.0.is_empty() => {
+            Ok(Validated { cluster, amounts, ignored_elsewhere: only_on_kubernetes(&spec) })
+        }
         _ => Err(found.0.sorted()),
     }
 }
@@ -68,12 +89,6 @@ impl Found {
         self.0.0.push(Problem::with_value(path, &value.into(), text));
     }
 
-    fn range(&mut self, path: &str, value: i32, from: i32, to: i32) {
-        if !(from..=to).contains(&value) {
-            self.refuse(path, value, format!("must be between {from} and {to}"));
-        }
-    }
-
     fn duration(&mut self, path: &str, text: &str) -> Option<Duration> {
         let duration = parse_duration(text);
         if duration.is_none() {
@@ -83,11 +98,12 @@ impl Found {
     }
 }
 
-fn check_metadata(metadata: &Metadata, found: &mut Found) {
-    if !is_member_name(&metadata.name) {
+fn check_metadata(metadata: &ObjectMeta, found: &mut Found) {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    if !is_member_name(name) {
         found.refuse(
             "metadata.name",
-            metadata.name.as_str(),
+            name,
             format!(
                 "must start with a lower-case letter, go on with lower-case letters, digits and dashes, not end \
                  with a dash, and have at most {LONGEST_NAME} characters"
@@ -106,11 +122,10 @@ fn check_metadata(metadata: &Metadata, found: &mut Found) {
     for (path, map) in
         [("metadata.labels", &metadata.labels), ("metadata.annotations", &metadata.annotations)]
     {
-        if map.len() > MOST_MAP_ENTRIES {
-            found.0.0.push(Problem::plain(
-                path,
-                format!("has {} entries, at most {MOST_MAP_ENTRIES} are allowed", map.len()),
-            ));
+        let entries = map.as_ref().map_or(0, |map| map.len());
+        if entries > MOST_MAP_ENTRIES {
+            let text = format!("has {entries} entries, at most {MOST_MAP_ENTRIES} are allowed");
+            found.0.0.push(Problem::plain(path, text));
         }
     }
 }
@@ -129,18 +144,15 @@ fn check_spec(cluster: &RocketMQCluster, found: &mut Found) {
     if !is_semantic_version(&spec.version) {
         found.refuse("spec.version", spec.version.as_str(), "must be a semantic version, such as 0.1.0");
     }
-    found.range("spec.nameServers.replicas", spec.name_servers.replicas, 1, 9);
     found.0.0.extend(check_config("spec.nameServers.config", &spec.name_servers.config, NAME_SERVER_KEYS).0);
 }
 
 /// Returns the amounts, if all of them can be read.
 fn check_brokers(cluster: &RocketMQCluster, found: &mut Found) -> Option<Amounts> {
     let brokers = &cluster.spec.brokers;
-    found.range("spec.brokers.groups", brokers.groups, 0, 64);
-    found.range("spec.brokers.replicasPerGroup", brokers.replicas_per_group, 1, 5);
     check_mode(brokers, found);
     check_required_acks(brokers, found);
-    check_group_names(&cluster.metadata.name, brokers, found);
+    check_group_names(cluster.metadata.name.as_deref().unwrap_or_default(), brokers, found);
     if brokers.storage.kind == StorageType::EmptyDir && brokers.flush.mode == FlushMode::Sync {
         found.refuse(
             "spec.brokers.flush.mode",
@@ -191,8 +203,6 @@ fn check_required_acks(brokers: &Brokers, found: &mut Found) {
         format!(
             "only with spec.brokers.replication.mode Sync, which is {mode:?}; remove it, or set the mode to Sync"
         )
-    } else if !(2..=5).contains(&acks) {
-        "must be between 2 and 5".to_owned()
     } else if (2..acks).contains(&replicas) {
         format!(
             "must be at most spec.brokers.replicasPerGroup, which is {replicas}: no message could be acknowledged"
@@ -259,7 +269,6 @@ fn check_group_names(cluster: &str, brokers: &Brokers, found: &mut Found) {
 }
 
 fn check_storage(storage: &Storage, found: &mut Found) -> (Option<Duration>, Option<ByteSize>) {
-    found.range("spec.brokers.storage.diskFullPercent", storage.disk_full_percent, 50, 94);
     let path = "spec.brokers.storage.size";
     let size = storage.size.as_deref().and_then(parse_quantity);
     match (&storage.size, size) {

@@ -57,8 +57,11 @@ fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn the_smallest_manifest_gets_the_documented_defaults() {
     let validated = load(SMALLEST).unwrap();
     let spec = &validated.cluster().spec;
-    assert_eq!(spec.name_servers, NameServers { replicas: 3, config: BTreeMap::new() });
-    assert_eq!(spec.logging, Logging { level: LogLevel::Info, format: LogFormat::Json });
+    assert_eq!(spec.name_servers, NameServers::default());
+    assert_eq!(
+        spec.logging,
+        Logging { level: LogLevel::Info, format: LogFormat::Json, ..Logging::default() }
+    );
     let mut expected = Brokers::default();
     expected.storage.size = Some("10Gi".to_owned());
     assert_eq!(spec.brokers, expected);
@@ -88,7 +91,7 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
                 auto_create_consumer_groups: true,
                 config: BTreeMap::new(),
             },
-            logging: Logging { level: LogLevel::Info, format: LogFormat::Json },
+            logging: Logging { level: LogLevel::Info, format: LogFormat::Json, ..Logging::default() },
         }
     );
 }
@@ -121,7 +124,7 @@ fn every_field_that_works_reaches_the_effective_manifest() {
                 auto_create_consumer_groups: false,
                 config: map(&[("deleteWhen", "04;16"), ("maxMessageSize", "4096")]),
             },
-            logging: Logging { level: LogLevel::Debug, format: LogFormat::Text },
+            logging: Logging { level: LogLevel::Debug, format: LogFormat::Text, ..Logging::default() },
         }
     );
 }
@@ -254,6 +257,67 @@ fn the_effective_manifest_shows_amounts_as_a_manifest_would() {
     let brokers = &shown["brokers"];
     let names = ["flushInterval", "storageSize", "fileReservedTime", "maxSlaveLag", "catchUpBytesPerSecond"];
     assert_eq!(names.map(|name| &brokers[name]), ["1s500ms", "1536Mi", "24h", "1m", "50Mi"]);
+}
+
+#[test]
+fn what_only_matters_on_kubernetes_is_accepted_and_named() {
+    let text = "
+apiVersion: gantry.rs/v1alpha1
+kind: RocketMQCluster
+metadata: { name: orders, namespace: messaging }
+spec:
+  version: 0.1.0
+  paused: true
+  image: { prefix: registry.example.com/, pullPolicy: Always }
+  deletion: { policy: Delete }
+  acl: { enabled: false, version: V2, defaultPolicy: Deny }
+  proxy: { enabled: false, replicas: 2 }
+  nameServers: { warmUp: 10s, scheduling: { antiAffinity: Required } }
+  listeners:
+    - { name: internal, type: PodService, port: 10911 }
+    - { name: external, type: Template, port: 20911, advertised: { hostTemplate: \"{pod}.example.com\" } }
+  brokers:
+    storage: { size: 10Gi, storageClassName: fast, accessMode: ReadWriteOnce }
+    scaleIn: { policy: Drain, minDrainTime: 2m }
+    rollout: { window: [{ schedule: \"0 3 * * 6\", duration: 2h }] }
+    resources: { requests: { cpu: 500m } }
+    scheduling: { zones: [a, b], zoneSpread: Disabled, tolerations: [{ key: mq, operator: Exists }] }
+    podTemplate: { spec: { hostAliases: [] } }
+  podDisruptionBudget: { enabled: false }
+";
+    let validated = load(text).unwrap();
+    assert_eq!(
+        validated.only_on_kubernetes(),
+        [
+            "spec.brokers.podTemplate",
+            "spec.brokers.resources.requests",
+            "spec.brokers.rollout.window",
+            "spec.brokers.scaleIn.minDrainTime",
+            "spec.brokers.scheduling.tolerations",
+            "spec.brokers.scheduling.zoneSpread",
+            "spec.brokers.scheduling.zones",
+            "spec.brokers.storage.storageClassName",
+            "spec.deletion.policy",
+            "spec.image.prefix",
+            "spec.image.pullPolicy",
+            "spec.listeners",
+            "spec.nameServers.scheduling.antiAffinity",
+            "spec.paused",
+            "spec.podDisruptionBudget.enabled",
+        ]
+    );
+    assert_eq!(load(SMALLEST).unwrap().only_on_kubernetes(), [""; 0]);
+}
+
+/// What the API server returns is a manifest too: with every default filled in, it asks for nothing more.
+#[test]
+fn a_manifest_with_every_default_filled_in_means_the_same() {
+    for text in [SMALLEST, EVERYTHING] {
+        let given: serde_json::Value = serde_saphyr::from_str(text).unwrap();
+        let filled = manifest::crd::with_defaults(&given).to_string();
+        assert_eq!(effective(&filled), effective(text));
+        assert_eq!(load(&filled).unwrap().only_on_kubernetes(), [""; 0]);
+    }
 }
 
 /// `deploy/` is part of the product: each file in it must run.
