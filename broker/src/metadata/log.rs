@@ -147,7 +147,9 @@ mod tests {
     fn told(log: &MetadataLog) -> Vec<Change> {
         let Some(queue) = log.store.queue(METADATA_TOPIC, 0) else { return Vec::new() };
         let mut entries = Vec::new();
-        queue.entries(0, 100, true, &mut entries).unwrap();
+        while queue.next() > entries.len() as u64 {
+            queue.entries(entries.len() as u64, 100, true, &mut entries).unwrap();
+        }
         let changes = |entry: &store::Entry| {
             let bytes = log.store.read_record(entry.physical).unwrap();
             let message::Decoded::Record(record) = message::decode(&bytes, bytes.len()) else { panic!() };
@@ -194,6 +196,24 @@ mod tests {
         });
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(told(&log).last(), Some(&deletion(3)), "half a change is told too");
+    }
+
+    #[test]
+    fn changes_are_told_in_the_order_in_which_they_are_made() {
+        let (_, log) = log();
+        let dir = tempfile::tempdir().unwrap();
+        log.switch_on(&Offsets::load(dir.path(), 1).unwrap());
+        let next = std::sync::atomic::AtomicU64::new(0);
+        let make = |changes: &mut Vec<Change>| {
+            changes.push(deletion(next.fetch_add(1, Ordering::SeqCst)));
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..500).for_each(|_| log.change(make).unwrap()));
+            }
+        });
+        assert_eq!(told(&log), (0..2000).map(deletion).collect::<Vec<_>>());
     }
 
     #[test]
