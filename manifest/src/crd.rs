@@ -28,7 +28,9 @@ static DEFINITION: LazyLock<Value> = LazyLock::new(|| {
             add_empty_objects(spec);
         }
         strip(schema);
+        require_storage(schema);
         rules().iter().for_each(|rule| rule.add_to(schema));
+        complete_defaults(schema);
     }
     definition
 });
@@ -90,6 +92,27 @@ fn add_empty_objects(schema: &mut Value) {
         node.insert("default".to_owned(), json!({}));
     }
     each_child(node, &mut add_empty_objects);
+}
+
+/// Storage has no default that its own rules accept: how much there should be only a user knows.
+fn require_storage(schema: &mut Value) {
+    let brokers = &mut schema["properties"]["spec"]["properties"]["brokers"];
+    brokers["required"] = json!(["storage"]);
+    if let Some(storage) = brokers["properties"]["storage"].as_object_mut() {
+        storage.remove("default");
+    }
+}
+
+/// Writes out the defaults of objects that have rules: the API server asks the rules about them as they stand, and
+/// not as they are when its own defaults are filled in.
+fn complete_defaults(schema: &mut Value) {
+    let Some(node) = schema.as_object_mut() else { return };
+    each_child(node, &mut complete_defaults);
+    if schema.get("x-kubernetes-validations").is_some()
+        && let Some(default) = schema.get("default")
+    {
+        schema["default"] = filled(schema, default);
+    }
 }
 
 /// Takes out `nullable`: without it the API server reads null as not given, as `gantry up` does.

@@ -36,6 +36,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("metadata.name", "dev"),
     ("spec", "{ version: \"0.1.0\", brokers: { storage: { size: 10Gi } } }"),
     ("spec.brokers", "{ groups: 1, storage: { size: 10Gi } }"),
+    ("spec.brokers.storage", "{ size: 10Gi }"),
     ("spec.version", "\"0.1.0\""),
 ];
 

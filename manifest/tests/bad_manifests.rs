@@ -576,6 +576,10 @@ fn replication_keys_that_a_field_or_nobody_sets_are_refused() {
 fn bad_storage_settings_are_refused() {
     check(&[
         (
+            with("name: dev", "version: 0.1.0, brokers: {}"),
+            &["spec.brokers.storage: required, for example { size: 10Gi }"],
+        ),
+        (
             storage(""),
             &[
                 "spec.brokers.storage.size: required with storage.type PersistentVolumeClaim, for example 10Gi",

@@ -34,7 +34,7 @@ pub struct Brokers {
     pub replication: Replication,
     /// When a message counts as on disk.
     pub flush: Flush,
-    /// Where messages are kept and for how long.
+    /// Where messages are kept and for how long; required.
     pub storage: Storage,
     /// Which topics a new group starts with. Default: `CopyUnmanaged`. Operator.
     pub topic_inheritance: TopicInheritance,
