@@ -277,11 +277,14 @@ impl Broker {
     }
 
     /// Takes over what a client commits. Durable and known to slaves a little later; see [`Broker::tell_offsets`].
-    pub fn commit_offset(&self, group: &str, topic: &str, queue: i32, offset: i64) {
-        if let Some(link) = &self.slave {
-            link.taken.set(offsets::key(topic, group), queue, offset);
+    pub fn commit_offset(&self, group: &str, topic: &str, queue: i32, offset: i64) -> Result<(), Refusal> {
+        if let Some(link) = &self.slave
+            && !link.taken.set(offsets::key(topic, group), queue, offset)
+        {
+            return Err(Refusal::failed("this slave keeps too many offsets for its master already"));
         }
         self.offsets.set(group, topic, queue, offset);
+        Ok(())
     }
 
     /// Tells slaves of all offsets committed so far, before whoever waits for it is answered. On a full disk they are

@@ -112,7 +112,7 @@ async fn a_slave_has_what_was_before_it_and_what_comes_after() {
 
     // One-way commits are told a little later, all together.
     for (queue, offset) in [(0, 2), (1, 3)] {
-        master.broker.commit_offset("GAfter", "T", queue, offset);
+        master.broker.commit_offset("GAfter", "T", queue, offset).unwrap();
     }
     master.broker.tell_offsets();
     slave.level_with(&master).await;

@@ -61,7 +61,7 @@ pub fn update(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
         let remark = format!("offset {} of queue {} is not possible", r.commit_offset, r.queue_id);
         return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, remark));
     }
-    broker.commit_offset(&r.consumer_group, &r.topic, r.queue_id, r.commit_offset);
+    broker.commit_offset(&r.consumer_group, &r.topic, r.queue_id, r.commit_offset)?;
     if !request.header.is_oneway() {
         broker.tell_offsets();
     }

@@ -93,7 +93,7 @@ pub fn prepare(broker: &Broker, caller: Caller, ext: &ExtFields<'_>) -> Result<P
     let queue = find_queue(broker, &request)?;
     let filter = find_filter(broker, &request, group.consume_broadcast_enable)?;
     if request.sys_flag & PULL_COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
-        broker.commit_offset(group_name, &request.topic, request.queue_id, request.commit_offset);
+        broker.commit_offset(group_name, &request.topic, request.queue_id, request.commit_offset)?;
     }
     let may_suspend = request.sys_flag & PULL_SUSPEND != 0 && broker.config.long_polling;
     let suspend_ms = if may_suspend { request.suspend_timeout_millis.clamp(0, MAX_SUSPEND_MS) } else { 0 };

@@ -106,8 +106,7 @@ pub(super) async fn join(
         begin_like_java(broker, link, &client, bounds).await?;
     }
     let dropped = master.gantry.map(|gantry| gantry.dropped).unwrap_or_default();
-    sync_all(broker, link, &client, &dropped).await?;
-    link.applied.tables_reach(bounds.end);
+    sync_all(broker, link, &client, &dropped, bounds.end).await?;
     let ha_address = target.ha_address.clone().or(master.ha_address).ok_or_else(no_master(&client))?;
     Ok(Joined { kind, ha_address, end: bounds.end })
 }

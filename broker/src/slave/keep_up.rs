@@ -116,9 +116,7 @@ async fn ask_tables(
         e => Asking::Another(e),
     })?;
     let dropped = master.gantry.map_or_else(BTreeMap::new, |gantry| gantry.dropped);
-    sync_all(broker, link, &client, &dropped).await?;
-    link.applied.tables_reach(bounds.end);
-    Ok(())
+    Ok(sync_all(broker, link, &client, &dropped, bounds.end).await?)
 }
 
 async fn ask_offsets(
@@ -128,7 +126,8 @@ async fn ask_offsets(
     target: &Target,
 ) -> Result<(), Asking> {
     let client = connections.to(&target.address).await.map_err(RequestError::from)?;
-    Ok(sync_offsets(broker, link, &client).await?)
+    sync_offsets(broker, link, &client).await?;
+    Ok(())
 }
 
 /// How far a slave is behind its master, as of the last time the master said where its log ends.

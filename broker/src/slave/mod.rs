@@ -217,14 +217,20 @@ impl Life<'_> {
                 TROUBLE_RETRY
             }
             Ended::Moved => Duration::ZERO,
-            // Only being told helps.
-            Ended::Nowhere => Duration::MAX,
+            Ended::Nowhere => {
+                self.ask_name_servers();
+                TROUBLE_RETRY
+            }
             Ended::Lost(_) => {
                 self.ask_name_servers();
                 FIRST_RETRY
             }
-            Ended::Away(_) => {
+            Ended::Away(why) => {
                 self.in_vain = self.in_vain.saturating_add(1);
+                if self.link.joins() == 0 {
+                    let reason = format!("the master has not been reached yet: {why}");
+                    self.link.change(|state| state.not_ready = Some(reason));
+                }
                 if self.in_vain.is_multiple_of(ASK_EVERY) {
                     self.ask_name_servers();
                 }

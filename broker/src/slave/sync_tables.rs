@@ -27,16 +27,33 @@ pub(super) enum SyncError {
     Disk(#[from] io::Error),
 }
 
-/// Takes over all tables. `dropped` are the topics that the master has deleted, and where their messages end.
+/// What became of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Synced {
+    /// It is the master's.
+    TakenOver,
+    /// It was too old every time it came; it is as the log has it.
+    Overtaken,
+}
+
+/// Takes over all tables as they are when the master's log ends at `end` or later. `dropped` are the topics that the
+/// master has deleted by then, and where their messages end.
 pub(super) async fn sync_all(
     broker: &Broker,
     link: &SlaveLink,
     client: &Client,
     dropped: &BTreeMap<String, u64>,
+    end: u64,
 ) -> Result<(), SyncError> {
-    sync_topics(broker, link, client, dropped).await?;
-    sync_groups(broker, link, client).await?;
-    sync_offsets(broker, link, client).await
+    let synced = [
+        sync_topics(broker, link, client, dropped).await?,
+        sync_groups(broker, link, client).await?,
+        sync_offsets(broker, link, client).await?,
+    ];
+    if synced == [Synced::TakenOver; 3] {
+        link.applied.tables_reach(end);
+    }
+    Ok(())
 }
 
 async fn sync_topics(
@@ -44,7 +61,7 @@ async fn sync_topics(
     link: &SlaveLink,
     client: &Client,
     dropped: &BTreeMap<String, u64>,
-) -> Result<(), SyncError> {
+) -> Result<Synced, SyncError> {
     for _ in 0..MAX_ATTEMPTS {
         let before = link.applied.changes(Table::Topics);
         let masters = replica::topics(client).await?;
@@ -71,13 +88,13 @@ async fn sync_topics(
                 broker.topics.set_version(masters.data_version);
                 broker.changed.notify_one();
             }
-            io::Result::Ok(())
+            io::Result::Ok(Synced::TakenOver)
         })?);
     }
-    Ok(())
+    Ok(Synced::Overtaken)
 }
 
-async fn sync_groups(broker: &Broker, link: &SlaveLink, client: &Client) -> Result<(), SyncError> {
+async fn sync_groups(broker: &Broker, link: &SlaveLink, client: &Client) -> Result<Synced, SyncError> {
     for _ in 0..MAX_ATTEMPTS {
         let before = link.applied.changes(Table::Groups);
         let masters = replica::groups(client).await?;
@@ -93,10 +110,10 @@ async fn sync_groups(broker: &Broker, link: &SlaveLink, client: &Client) -> Resu
             }
             broker.groups.put_all(difference.put, now_ms())?;
             broker.groups.set_version(masters.data_version);
-            io::Result::Ok(())
+            io::Result::Ok(Synced::TakenOver)
         })?);
     }
-    Ok(())
+    Ok(Synced::Overtaken)
 }
 
 /// Takes over the offsets, and hands the master those that clients have moved further here.
@@ -104,7 +121,7 @@ pub(super) async fn sync_offsets(
     broker: &Broker,
     link: &SlaveLink,
     client: &Client,
-) -> Result<(), SyncError> {
+) -> Result<Synced, SyncError> {
     let ours_alone = offsets::key(METADATA_TOPIC, METADATA_GROUP);
     for _ in 0..MAX_ATTEMPTS {
         let before = link.applied.changes(Table::Offsets);
@@ -120,9 +137,9 @@ pub(super) async fn sync_offsets(
         gone.for_each(|key| apply::remove_offsets(broker, &key));
         masters.iter().for_each(|(key, queues)| apply::put_offsets(broker, key, queues));
         link.taken.forget(&taken);
-        return Ok(());
+        return Ok(Synced::TakenOver);
     }
-    Ok(())
+    Ok(Synced::Overtaken)
 }
 
 /// What makes a table the master's.
@@ -162,11 +179,15 @@ mod tests {
 
     /// A slave on a disk in memory; its tables are in the folder.
     fn slave(dir: &std::path::Path) -> Arc<Broker> {
-        let settings =
-            [("storePathRootDir", dir.to_str().unwrap()), ("brokerRole", "SLAVE"), ("brokerId", "1")];
+        let settings = [
+            ("storePathRootDir", dir.to_str().unwrap()),
+            ("brokerRole", "SLAVE"),
+            ("brokerId", "1"),
+            ("mappedFileSizeCommitLog", "16MiB"),
+        ];
         let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
         let config = Config::from_properties(&settings).unwrap();
-        let store = Store::open(config.store(), Arc::new(MemoryDisk::new(4 << 30))).unwrap();
+        let store = Store::open(config.store(), Arc::new(MemoryDisk::new(1 << 30))).unwrap();
         let requests = crate::metrics::requests();
         Arc::new(Broker::new(config, store, "127.0.0.1:1".parse().unwrap(), requests).unwrap())
     }
@@ -209,7 +230,8 @@ mod tests {
         tokio::spawn(remoting::serve(listener, service, limits, Arc::default(), stopped));
         let client = Client::connect(&addr, ClientOptions::default()).await.unwrap();
         let link = slave.slave.as_ref().unwrap();
-        sync_topics(&slave, link, &client, &BTreeMap::new()).await.unwrap();
+        let synced = sync_topics(&slave, link, &client, &BTreeMap::new()).await.unwrap();
+        assert_eq!(synced, Synced::TakenOver);
         assert!(slave.topics.get("Old").is_some());
         assert!(slave.topics.get("New").is_some(), "the log had brought it, the first answer had not");
         assert_eq!(master.asked.load(Ordering::SeqCst), 2);

@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 use crate::offsets::Queues;
 use crate::persist::{Journal, LoadError};
 
+/// Keys at most: a slave knows only some of the groups that commit to it, and nobody may fill the table with names.
+const MAX_KEYS: usize = 100_000;
+
 /// What the master has not got yet, under `topic@group`. Kept in `offsets-taken.jsonl`.
 pub struct Taken {
     inner: Mutex<Inner>,
@@ -31,11 +34,17 @@ impl Taken {
         Ok(Taken { inner: Mutex::new(inner), journal: Mutex::new(journal) })
     }
 
-    /// Notes what a client committed; the last word counts, as in the table of all offsets.
-    pub fn set(&self, key: String, queue: i32, offset: i64) {
+    /// Notes what a client committed; the last word counts, as in the table of all offsets. Returns false when there is
+    /// too much already.
+    #[must_use]
+    pub fn set(&self, key: String, queue: i32, offset: i64) -> bool {
         let mut inner = self.inner.lock();
+        if inner.table.len() >= MAX_KEYS && !inner.table.contains_key(&key) {
+            return false;
+        }
         inner.table.entry(key.clone()).or_default().insert(queue, offset);
         inner.dirty.insert(key);
+        true
     }
 
     /// Returns what of a master's offsets is to be taken over: all but those that a client has moved further here.
@@ -108,15 +117,15 @@ mod tests {
     fn what_clients_committed_here_is_kept_until_the_master_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let taken = Taken::load(dir.path()).unwrap();
-        taken.set("T@G".to_owned(), 0, 5);
-        taken.set("T@G".to_owned(), 1, 7);
-        taken.set("T@H".to_owned(), 0, 9);
+        assert!(taken.set("T@G".to_owned(), 0, 5));
+        assert!(taken.set("T@G".to_owned(), 1, 7));
+        assert!(taken.set("T@H".to_owned(), 0, 9));
         taken.persist().unwrap();
         drop(taken);
         let taken = Taken::load(dir.path()).unwrap();
         let pushed = taken.all();
         assert_eq!(pushed.len(), 2);
-        taken.set("T@G".to_owned(), 1, 8);
+        assert!(taken.set("T@G".to_owned(), 1, 8));
         taken.forget(&pushed);
         assert_eq!(taken.all(), BTreeMap::from([("T@G".to_owned(), Queues::from([(1, 8)]))]));
         assert!(taken.has("T@G") && !taken.has("T@H"));
@@ -133,9 +142,18 @@ mod tests {
         let taken = Taken::load(dir.path()).unwrap();
         let masters = Queues::from([(0, 5), (1, 5), (2, 5)]);
         assert_eq!(taken.without_older("T@G", &masters), masters);
-        taken.set("T@G".to_owned(), 0, 6);
-        taken.set("T@G".to_owned(), 1, 4);
+        assert!(taken.set("T@G".to_owned(), 0, 6));
+        assert!(taken.set("T@G".to_owned(), 1, 4));
         assert_eq!(taken.without_older("T@G", &masters), Queues::from([(1, 5), (2, 5)]));
         assert_eq!(taken.without_older("T@H", &masters), masters);
+    }
+
+    #[test]
+    fn nobody_fills_the_table_with_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = Taken::load(dir.path()).unwrap();
+        assert!((0..MAX_KEYS).all(|n| taken.set(format!("T@G{n}"), 0, 1)));
+        assert!(!taken.set("T@H".to_owned(), 0, 1));
+        assert!(taken.set("T@G7".to_owned(), 1, 2), "what is there goes on");
     }
 }
