@@ -36,6 +36,10 @@ fn empty() -> (MemoryDisk, Arc<Store>) {
 
 /// A record as it stands in the log.
 fn record(topic: &str, queue_offset: u64, physical: u64, sys_flag: i32) -> Vec<u8> {
+    record_of(topic, queue_offset, physical, sys_flag, b"00000000")
+}
+
+fn record_of(topic: &str, queue_offset: u64, physical: u64, sys_flag: i32, body: &[u8]) -> Vec<u8> {
     let record = NewRecord {
         topic,
         queue_id: 0,
@@ -46,7 +50,7 @@ fn record(topic: &str, queue_offset: u64, physical: u64, sys_flag: i32) -> Vec<u
         store_host: "127.0.0.1:2".parse().unwrap(),
         reconsume_times: 0,
         prepared_transaction_offset: 0,
-        body: b"00000000",
+        body,
         properties: "KEYS\u{1}k\u{2}TAGS\u{1}a",
         more_properties: "",
     };
@@ -226,6 +230,36 @@ fn segments_of_another_size_are_named_with_the_remedy() {
         let (written, there) = (follower.written(), numbers(&follower, "T", 0));
         assert!(written < SEGMENT && there == (0..there.len() as u64).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_record_that_leaves_no_room_for_a_blank_is_not_of_a_master_with_our_segments() {
+    for (left, fits) in [(8, true), (7, false), (0, false)] {
+        let (_, follower) = empty();
+        let head = record_of("T", 0, 0, 0, b"").len();
+        let record = record_of("T", 0, 0, 0, &numbered(0, SEGMENT as usize - head - left));
+        assert_eq!(record.len(), SEGMENT as usize - left);
+        let appended = follower.append_log(0, &record, &mut none);
+        if fits {
+            assert_eq!(appended.unwrap(), SEGMENT - 8);
+            assert_eq!(append(&follower, "T", 0, &numbered(1, 10), 1).unwrap().physical, SEGMENT);
+        } else {
+            assert!(matches!(appended, Err(AppendLogError::SegmentSize { at: 0, .. })), "{left}");
+        }
+    }
+}
+
+#[test]
+fn a_deletion_before_the_logs_begin_changes_nothing() {
+    let (_, follower) = empty();
+    fill(&follower, 0..60);
+    follower.look_after_space(i64::MAX / 2);
+    assert!(follower.begin() > 0);
+    assert!(!follower.drop_topic_at("T", follower.begin() - 1).unwrap());
+    let queue = follower.queue("T", 0).unwrap();
+    assert_eq!((queue.next(), queue.is_removed(), follower.dropped()), (60, false, [].into()));
+    assert!(follower.drop_topic_at("T", follower.begin()).unwrap());
+    assert!(queue.is_removed());
 }
 
 #[test]

@@ -5,11 +5,12 @@
 mod harness;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::meanwhile::Meanwhile;
 use harness::{Chance, append, assert_same, fill, follow, numbered, numbers};
 use store::disk::faulty::{Fault, FaultyDisk};
 use store::disk::memory::MemoryDisk;
@@ -169,6 +170,29 @@ fn a_store_that_cannot_remove_its_newest_segment_is_as_it_was_and_one_that_faile
         assert!(append(&store, "T", 0, &numbered(0, 10), 1).is_err());
         assert!(store.start_over(0).is_err());
     }
+}
+
+#[test]
+fn a_flush_of_the_old_log_that_is_under_way_says_nothing_of_the_new_one() {
+    let disk = Meanwhile::new(MemoryDisk::new(1 << 26));
+    let store = &Store::open(config(), Arc::new(disk.clone())).unwrap();
+    fill(store, 0..30);
+    let (began, begun) = mpsc::channel();
+    let (over, is_over) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            begun.recv().unwrap();
+            store.start_over(0).unwrap();
+            let _ = over.send(());
+        });
+        disk.in_the_next_sync(move || {
+            began.send(()).unwrap();
+            // It must wait for the flush; if it does not, it is over soon.
+            let _ = is_over.recv_timeout(Duration::from_millis(200));
+        });
+        store.flush_now();
+    });
+    assert_eq!((store.written(), store.flushed_offset()), (0, 0));
 }
 
 #[test]

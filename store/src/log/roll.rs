@@ -124,4 +124,24 @@ mod tests {
         store.make_spare_at(behind);
         assert!(store.read_record(stored.physical).is_ok());
     }
+
+    #[test]
+    fn a_file_made_ahead_of_a_log_that_was_given_up_is_not_in_the_way_of_the_next() {
+        let config = || StoreConfig { segment_bytes: 4096, ..StoreConfig::new("/s") };
+        let disk = MemoryDisk::new(1 << 20);
+        let open = || Store::open(config(), Arc::new(disk.clone())).unwrap();
+        let store = open();
+        let behind = store.tail.lock().segment.end();
+        store.make_spare();
+        store.start_over(behind - 4096).unwrap();
+        store.roll(&mut store.tail.lock(), 100).unwrap();
+        drop(store);
+        let store = open();
+        assert_eq!(store.written(), behind, "the segment behind the first is a file with a name");
+        store.start_over(0).unwrap();
+        // Asked for before, made after.
+        store.make_spare_at(5 * 4096);
+        drop(store);
+        assert_eq!(open().segments.read().len(), 1);
+    }
 }

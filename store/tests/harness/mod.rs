@@ -1,6 +1,8 @@
 //! What the store's tests share: records, a seeded source of chance, reading a queue back.
 #![allow(dead_code)]
 
+pub mod meanwhile;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
