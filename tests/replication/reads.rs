@@ -23,14 +23,14 @@ fn a_restarted_consumer_goes_on_at_its_committed_offsets_on_the_slave_and_back_o
     let ledger = Arc::new(Ledger::default());
     send(&group, &ledger, 2_000);
     let reader = Reader::new(GROUP, TOPIC, QUEUES as i32, group.names.addr());
-    read_while(&reader, 1, || reader.seen() >= 1_000);
+    read(&reader, 1_000);
     reader.commit().expect("the master takes offsets");
     assert_eq!(reader.from_broker(SLAVE), 0, "read from the slave beside an idle master");
     wait_for_offsets(&group.master.addr(), &group.slave().addr());
 
     group.master.kill();
     reader.forget();
-    read_while(&reader, 1, || reader.seen() >= ledger.acknowledged());
+    read(&reader, ledger.acknowledged());
     reader.commit().expect("the slave takes offsets");
     assert!(reader.from_broker(SLAVE) > 0);
     assert_eq!(reader.repeated(), 0, "read twice from the slave");
@@ -41,7 +41,7 @@ fn a_restarted_consumer_goes_on_at_its_committed_offsets_on_the_slave_and_back_o
     let before = reader.from_broker(SLAVE);
     reader.forget();
     send(&group, &ledger, 1_000);
-    read_while(&reader, 1, || reader.seen() >= ledger.acknowledged());
+    read(&reader, ledger.acknowledged());
     assert_eq!(reader.from_broker(SLAVE), before, "read from the slave with the master back");
     assert_eq!((reader.seen(), reader.repeated()), (ledger.acknowledged(), 0));
     assert_eq!(group.complaints(&[]), Vec::<String>::new());
@@ -54,11 +54,13 @@ fn a_running_consumer_reads_on_from_the_slave_and_goes_back_without_skipping_or_
     let load = Load::start(&ledger, &plan(&group));
     until("messages to read", LIMIT, || (ledger.acknowledged() > 500).then_some(()));
     let reader = Reader::new(GROUP, TOPIC, QUEUES as i32, group.names.addr());
-    // Commits seldom, as official clients do: what it remembers is ahead of what any member knows.
-    read_while(&reader, 50, || {
-        if reader.seen() < 1_000 {
-            return false;
-        }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Commits seldom, as official clients do: what it remembers is ahead of what any member knows.
+        scope.spawn(|| reader.keep_reading(50, usize::MAX, &stop));
+        // Whatever goes wrong in between, the reader must hear of the end.
+        let _stop = StopAtEnd(&stop);
+        until("messages to be read", LIMIT, || (reader.seen() >= 1_000).then_some(()));
         group.master.kill();
         let acknowledged = ledger.acknowledged();
         until("everything acknowledged to be read from the slave", LIMIT, || {
@@ -66,10 +68,9 @@ fn a_running_consumer_reads_on_from_the_slave_and_goes_back_without_skipping_or_
         });
         group.master.start_and_wait();
         until("new messages", LIMIT, || (ledger.acknowledged() > acknowledged + 500).then_some(()));
-        true
     });
     load.stop();
-    read_while(&reader, 50, || reader.seen() >= ledger.acknowledged());
+    read(&reader, ledger.acknowledged());
     assert!(reader.from_broker(SLAVE) > 0);
     assert_eq!(reader.repeated(), 0);
     assert_eq!(group.complaints(&[]), Vec::<String>::new());
@@ -81,14 +82,13 @@ fn send(group: &Group, ledger: &Arc<Ledger>, count: u64) {
     load.stop();
 }
 
-/// Reads until `enough` says so.
-fn read_while(reader: &Reader, batches: usize, enough: impl Fn() -> bool) {
+/// Reads until so many different messages were seen.
+fn read(reader: &Reader, enough: usize) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| reader.keep_reading(batches, &stop));
-        // Whatever goes wrong in between, the reader must hear of the end.
+        scope.spawn(|| reader.keep_reading(1, enough, &stop));
         let _stop = StopAtEnd(&stop);
-        until("enough messages to be read", LIMIT, || enough().then_some(()));
+        until("enough messages to be read", LIMIT, || (reader.seen() >= enough).then_some(()));
     });
 }
 

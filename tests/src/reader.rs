@@ -58,14 +58,16 @@ impl Reader {
         lock(&self.next).clear();
     }
 
-    /// Reads until told to stop, through the loss of any member; commits after every `batches` batches.
+    /// Reads until it has seen `enough` messages or is told to stop, through the loss of any member; commits after every
+    /// `batches` batches.
     ///
     /// # Panics
     /// When a queue skips a message.
-    pub fn keep_reading(&self, batches: usize, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
+    pub fn keep_reading(&self, batches: usize, enough: usize, stop: &AtomicBool) {
+        let done = || stop.load(Ordering::Relaxed) || self.seen() >= enough;
+        while !done() {
             // A member that is lost is what this is about: the next round asks for the route again.
-            if self.read(batches, stop).is_err() {
+            if self.read(batches, &done).is_err() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
@@ -85,13 +87,13 @@ impl Reader {
         Ok(())
     }
 
-    fn read(&self, batches: usize, stop: &AtomicBool) -> Result<()> {
+    fn read(&self, batches: usize, done: &impl Fn() -> bool) -> Result<()> {
         let members = Members::find(&self.name_server, self.topic)?;
         // Offsets are the master's business as long as there is one in the route.
         let (_, mut offsets) = members.talk(MASTER_ID)?;
         let (mut id, mut talk) = members.talk(MASTER_ID)?;
         let mut since_commit = 0;
-        while !stop.load(Ordering::Relaxed) {
+        while !done() {
             for queue in 0..self.queues {
                 let next = self.next_of(queue, &mut offsets)?;
                 let answer = pull(&mut talk, self.group, self.topic, queue, next, 20)?;
