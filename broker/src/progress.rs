@@ -29,9 +29,7 @@ pub fn reached<'a>(
     move |promise| {
         let replicated = match (promise.copies, &broker.leader) {
             // Promised under other settings: the members are counted again.
-            (Some(copies), Some(leader)) if copies.members != members => {
-                leader.confirmed_by(copies.members)
-            }
+            (Some(copies), Some(leader)) if copies.members != members => leader.confirmed_by(copies.members),
             _ => replicated,
         };
         Reached { flushed, replicated }

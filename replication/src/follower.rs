@@ -41,15 +41,10 @@ pub trait FollowedLog: Sync {
     /// Returns the end of the log.
     fn end(&self) -> u64;
 
-    /// Says whether it has no record.
-    fn is_empty(&self) -> bool;
-
-    /// Returns what the master is told first: where to go on from; 0 asks for everything it has, and only then may the
-    /// first frame be anywhere. A Java master answers 0 with its last file only: whoever follows one makes sure that
-    /// this is not 0, and returns [`FollowedLog::end`] even of an empty log.
-    fn first_report(&self) -> u64 {
-        if self.is_empty() { 0 } else { self.end() }
-    }
+    /// Says whether the master is asked for everything it has, by a report of 0, instead of what comes behind the end:
+    /// a log without a record may begin anywhere. A Java master answers 0 with its last file only: whoever follows one
+    /// makes sure that the log does not end at 0, and does not ask for everything. Asked once.
+    fn asks_for_everything(&self) -> bool;
 
     /// Makes the empty log begin at `begin`: the master's first bytes are from there.
     ///
@@ -153,6 +148,8 @@ struct Connection<'a, R, W, L> {
     config: &'a FollowerConfig,
     following: &'a Following,
     flushed: watch::Receiver<u64>,
+    /// It asked for everything, and nothing has come yet.
+    asks_for_everything: bool,
     read: Vec<u8>,
     assembly: Assembly,
     reports: Reports,
@@ -176,7 +173,8 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin, L: FollowedLog> Connection
         config: &'a FollowerConfig,
         following: &'a Following,
     ) -> Connection<'a, R, W, L> {
-        let everything = log.is_empty() && log.first_report() == 0;
+        // Once: the log may lose its last record to retention at any time.
+        let asks_for_everything = log.asks_for_everything();
         Connection {
             reader,
             writer,
@@ -184,8 +182,9 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin, L: FollowedLog> Connection
             config,
             following,
             flushed: log.flushed(),
+            asks_for_everything,
             read: vec![0; READ],
-            assembly: Assembly::new(log.end(), everything, config.max_record_bytes),
+            assembly: Assembly::new(log.end(), asks_for_everything, config.max_record_bytes),
             reports: Reports::new(),
             last_contact: now(),
         }
@@ -238,7 +237,7 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin, L: FollowedLog> Connection
         }
         self.assembly.on_read(&self.read[..n])?;
         if let Some((at, bytes)) = self.assembly.whole()? {
-            if at != self.log.end() && self.log.is_empty() {
+            if std::mem::take(&mut self.asks_for_everything) && at != self.log.end() {
                 let doing = "begin the log where the master's begins";
                 self.log.start_at(at).map_err(|source| FollowError::Io { doing, source })?;
             }
@@ -264,15 +263,16 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin, L: FollowedLog> Connection
 
     /// Returns what the master may be told now, if anything.
     fn report(&mut self) -> Option<u64> {
+        if self.asks_for_everything {
+            return Some(0);
+        }
+        let end = self.log.end();
         if !self.log.flushed_acks() {
-            return Some(if self.log.is_empty() { self.log.first_report() } else { self.log.end() });
+            return Some(end);
         }
-        let (flushed, end) = (*self.flushed.borrow_and_update(), self.log.end());
-        if self.reports.is_first() {
-            // Where to go on from and what is durable are one number, so what is there becomes durable first.
-            return (flushed >= end).then(|| self.log.first_report());
-        }
-        Some(if self.log.is_empty() { self.log.first_report() } else { flushed.min(end) })
+        let flushed = *self.flushed.borrow_and_update();
+        // At first, where to go on from and what is durable are one number, so what is there becomes durable first.
+        (flushed >= end || !self.reports.is_first()).then(|| flushed.min(end))
     }
 
     fn next_deadline(&self) -> Instant {
@@ -336,6 +336,8 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
+    use store::StoreConfig;
+    use store::retention::RetentionPolicy;
     use tokio::io::{DuplexStream, duplex};
     use tokio::task::JoinHandle;
 
@@ -513,6 +515,30 @@ mod tests {
         rig.send(8192, &master.log()).await;
         assert_eq!(rig.report().await, master.store.written());
         assert_eq!(rig.site.files(), master.files());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_whose_last_record_is_removed_while_it_follows_goes_on_where_it_ends() {
+        let master = Site::new(4096);
+        master.append([1000; 5]);
+        let bytes = master.log();
+        let (first, second) = bytes.split_at(4096);
+        let site = Site::with(StoreConfig {
+            segment_bytes: 4096,
+            retention: RetentionPolicy { delete_hours: (0..24).collect(), ..Default::default() },
+            ..StoreConfig::new("/s")
+        });
+        site.store.append_log(0, first, &mut |_, _| {}).unwrap();
+        // The first report waits for the flush.
+        let mut rig = rig(site, true, ROOM);
+        until("it to connect", || rig.following.state(now()).end == 4096).await;
+        rig.site.store.look_after_space(i64::MAX / 2);
+        assert!(rig.site.store.is_empty_log());
+        rig.site.store.flush_now();
+        assert_eq!(rig.report().await, 4096);
+        rig.send(4096, second).await;
+        until("the append", || rig.log.end() == bytes.len() as u64).await;
+        assert_eq!(rig.site.store.begin(), 4096);
     }
 
     #[tokio::test(start_paused = true)]

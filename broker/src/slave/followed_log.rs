@@ -37,14 +37,12 @@ impl FollowedLog for SlaveLog<'_> {
         self.broker.store.written()
     }
 
-    fn is_empty(&self) -> bool {
-        self.broker.store.is_empty_log()
-    }
-
-    fn first_report(&self) -> u64 {
+    fn asks_for_everything(&self) -> bool {
+        let store = &self.broker.store;
         match self.master {
-            Kind::Gantry if self.is_empty() => 0,
-            Kind::Gantry | Kind::Java => self.end(),
+            Kind::Gantry => store.is_empty_log(),
+            // It has no record that could have been fetched before.
+            Kind::Java => store.written() == 0,
         }
     }
 

@@ -106,7 +106,7 @@ impl FollowedLog for StoreLog {
         self.store.written()
     }
 
-    fn is_empty(&self) -> bool {
+    fn asks_for_everything(&self) -> bool {
         self.store.is_empty_log()
     }
 
