@@ -1,0 +1,100 @@
+//! What a plan consists of: steps to take now, and what it waits for. Steps say what and why; how they are carried out
+//! is the operator's.
+
+use std::collections::BTreeMap;
+
+use manifest::cluster::ClusterStatus;
+use serde_json::Value;
+
+use crate::object::{Object, ObjectRef};
+
+/// What to do now. All steps of a plan may be taken in order; after them, observe and plan again.
+///
+/// Before a step whose class is not [`Class::None`] the operator observes live (past its caches), plans again, and takes
+/// the step only if the new plan has it too.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// First what disturbs nobody, then at most one step that does.
+    pub steps: Vec<Step>,
+    /// What is still to come and why not now.
+    pub waiting: Vec<Waiting>,
+    /// The status by these facts; write it when all steps are taken. Times of conditions that did not change are kept.
+    pub status: ClusterStatus,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub action: Action,
+    pub class: Class,
+    /// Why, in words: the message of the event, where there is one.
+    pub reason: String,
+    /// The reason of the event to make when the step is taken, such as `RestartRequired`. Other steps make none.
+    pub event: Option<&'static str>,
+}
+
+/// What a step costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Nobody notices.
+    None,
+    /// A member goes, its group serves on.
+    MemberLoss,
+    /// A group takes no messages for a while.
+    WritePause,
+    /// Messages are gone.
+    DataRemoval,
+}
+
+/// What a step does. Names are of objects in the cluster's namespace. Every `uid` and `resource_version` is a
+/// precondition: if the object is another by now, the step fails, which harms nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Adds the finalizer `gantry.rs/cluster` to the cluster's object.
+    AddFinalizer,
+    /// Takes the finalizer away again; the last step of all.
+    RemoveFinalizer,
+    /// Replaces the status, with the cluster's resourceVersion as precondition: what it records is used from the next
+    /// plan on, so that a crash forgets nothing. No other step stands beside it.
+    RecordStatus(Box<ClusterStatus>),
+    /// Makes a child that was not there: a POST, never an apply, so that someone else's object of that name is left
+    /// alone (409: read it, [`crate::facts::Observed::foreign`]).
+    Create(Object),
+    /// Makes a secret that was not there, with a random token of 32 hexadecimal bytes under each key in `data`. A
+    /// secret that is there is never changed.
+    CreateSecret { object: Object, keys: Vec<&'static str> },
+    /// Server-side apply with force, manager `gantry-operator/role`.
+    Apply {
+        object: Object,
+        uid: String,
+        /// Set where a later state must not be overwritten.
+        resource_version: Option<String>,
+    },
+    /// Deletes a child and what it owns.
+    Delete { object: ObjectRef, uid: String },
+    /// Deletes a StatefulSet and leaves its pods (propagation `Orphan`): it is made again with other claim templates.
+    OrphanStatefulSet { name: String, uid: String },
+    /// Hands a broker its live settings: `PUT /admin/v1/config`.
+    PushConfig { pod: String, revision: u64, properties: BTreeMap<String, String> },
+    /// Makes the topics and subscription groups on a new group's master that the source group has; repeatable.
+    CopyMetadata { from: u32, to: u32 },
+    /// Evicts a pod through the Eviction API, which asks its disruption budget.
+    Evict { pod: String, uid: String, resource_version: String },
+    /// Merges into a pod's metadata.
+    PatchPod { pod: String, uid: String, patch: Value },
+    /// Merges into a volume claim.
+    PatchClaim { claim: String, uid: String, patch: Value },
+    /// Deletes a volume claim, and with it, by the usual reclaim policy, the messages.
+    DeleteClaim { claim: String, uid: String },
+}
+
+/// Something that is to come, and what has to happen before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiting {
+    /// In one word; conditions use it where their table has it.
+    pub reason: &'static str,
+    /// In words, with what a person can do where one has to.
+    pub message: String,
+    /// Whether a person has to do something.
+    pub blocked: bool,
+}
