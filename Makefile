@@ -27,8 +27,9 @@ bench: ## the load generator with its report
 fuzz: ## ten minutes of every decoder
 	FUZZ_SECONDS=600 cargo test --workspace --test fuzz -- --nocapture
 
-chaos: ## the rings `wire` and `crash`, long: ten times the frames and the kills
-	WIRE_FRAMES=100000 CRASH_KILLS=200 cargo test --workspace --test wire --test crash -- --nocapture
+chaos: ## the rings `wire`, `crash` and `replication`, long: ten times the frames, the kills and the faults
+	WIRE_FRAMES=100000 CRASH_KILLS=200 REPLICATION_KILLS=30 SLAVE_FAULTS=10 MESSAGES=200000 CUTS=10 \
+	  cargo test --workspace --test wire --test crash --test replication -- --nocapture
 
 images: ## one image per component, as archives in target/images
 	@tests/setup images

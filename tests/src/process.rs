@@ -25,6 +25,11 @@ impl Process {
         self.status("VmRSS:") * 1024
     }
 
+    /// Returns its resident memory without the pages of files, its code above all, in bytes.
+    pub fn anonymous(self) -> u64 {
+        self.status("RssAnon:") * 1024
+    }
+
     /// Returns the most resident memory it ever had, in bytes.
     pub fn peak(self) -> u64 {
         self.status("VmHWM:") * 1024
