@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::assembly::Assembly;
+use crate::clock::now;
 use crate::following::Following;
-use crate::wire::{self, REPORT};
+use crate::reports::Reports;
+use crate::wire;
 
 /// Settings of a follower. Names in brackets are the broker's configuration keys.
 #[derive(Debug, Clone)]
@@ -281,55 +283,6 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin, L: FollowedLog> Connection
     }
 }
 
-/// Reports on their way: one at a time, always the newest.
-struct Reports {
-    bytes: [u8; REPORT],
-    /// How much of it is written; all, when there is nothing to write.
-    written: usize,
-    last: Option<(u64, Instant)>,
-}
-
-impl Reports {
-    fn new() -> Reports {
-        Reports { bytes: [0; REPORT], written: REPORT, last: None }
-    }
-
-    fn is_first(&self) -> bool {
-        self.last.is_none()
-    }
-
-    /// Reports `offset` if it is another than last time, or if that is long ago, unless a report is still on its way.
-    fn offer(&mut self, offset: Option<u64>, heartbeat: Duration, now: Instant) {
-        let Some(offset) = offset.filter(|_| self.written == REPORT) else { return };
-        if self.last.is_none_or(|(last, at)| last != offset || now >= at + heartbeat) {
-            self.bytes = wire::encode_report(offset);
-            self.written = 0;
-            self.last = Some((offset, now));
-        }
-    }
-
-    fn unwritten(&self) -> &[u8] {
-        &self.bytes[self.written..]
-    }
-
-    /// Says whether a report was completed.
-    fn on_written(&mut self, n: usize) -> bool {
-        self.written += n;
-        self.written == REPORT
-    }
-
-    /// Returns when the next one is due if nothing happens until then.
-    fn next(&self, heartbeat: Duration, now: Instant) -> Instant {
-        let last = self.last.filter(|_| self.written == REPORT);
-        last.map_or(now, |(_, at)| at).max(now.checked_sub(heartbeat).unwrap_or(now)) + heartbeat
-    }
-}
-
-/// The clock that pauses with the tests.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,7 +295,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use crate::support::{Site, StoreLog, until};
-    use crate::wire::{FrameHead, encode_head};
+    use crate::wire::{FrameHead, REPORT, encode_head};
 
     /// A follower with one connection, of which the test is the master.
     struct Rig {

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
+use crate::clock::now;
 use crate::members::{Members, Sent};
 use crate::sending::{Ended, Sending};
 use crate::throttle::Throttle;
@@ -287,9 +288,4 @@ impl Drop for Closing<'_> {
         self.leader.members.lock().on_close(self.id, now());
         self.leader.moved.notify_waiters();
     }
-}
-
-/// The clock that pauses with the tests.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

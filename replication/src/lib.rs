@@ -3,9 +3,9 @@
 //!
 //! - [`leader`]: a master's side: accepts followers, the `replicated` offset, who is in sync; `sending` is one of them
 //! - [`follower`]: a slave's side: one connection, appended through [`FollowedLog`]; `following` tells how it goes
-//! - pure, state and `now` in, decision out: [`wire`] the bytes, `assembly` frames to records, [`sync_state`] who is how
-//!   far behind, `members` all of them, [`confirm`] what enough of them have, [`throttle`] and [`rate`] bytes per
-//!   second, [`join`] whether a slave may follow at all
+//! - pure, state and `now` in, decision out: [`wire`] the bytes, `outgoing` and `reports` those on their way, `assembly`
+//!   frames to records, [`sync_state`] who is how far behind, `members` all of them, `confirm` what enough of them have,
+//!   `throttle` and `rate` bytes per second, [`join`] whether a slave may follow at all
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
 
@@ -16,16 +16,19 @@ extern crate self as replication;
 mod support;
 
 mod assembly;
-pub mod confirm;
+mod clock;
+mod confirm;
 pub mod follower;
 mod following;
 pub mod join;
 pub mod leader;
 mod members;
-pub mod rate;
+mod outgoing;
+mod rate;
+mod reports;
 mod sending;
 pub mod sync_state;
-pub mod throttle;
+mod throttle;
 pub mod wire;
 
 pub use follower::{FollowError, FollowedLog, FollowerConfig, follow};

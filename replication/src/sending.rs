@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep_until};
 use tracing::info;
 
-use crate::leader::{Leader, now};
+use crate::clock::now;
+use crate::leader::Leader;
 use crate::members::Sent;
-use crate::wire::{self, Decoded, FrameHead, HEAD};
+use crate::outgoing::Outgoing;
+use crate::wire::{self, Decoded};
 
 /// Bytes of reports read at once.
 const READ: usize = 1024;
@@ -268,71 +270,6 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Sending<'a, R, W> {
     }
 }
 
-/// What goes out: at most one frame, and before it at most one heartbeat.
-#[derive(Default)]
-struct Outgoing {
-    heartbeat: Vec<u8>,
-    frame: Vec<u8>,
-    /// How much of the first of them is written.
-    written: usize,
-    /// The frame may go from then on; until then heartbeats may.
-    held_until: Option<Instant>,
-}
-
-impl Outgoing {
-    fn is_empty(&self) -> bool {
-        self.heartbeat.is_empty() && self.frame.is_empty()
-    }
-
-    /// Says whether nothing is on its way now.
-    fn is_quiet(&self) -> bool {
-        self.unwritten().is_empty()
-    }
-
-    /// Makes a frame of what `read` appends to the buffer; none on error.
-    fn fill<E>(
-        &mut self,
-        offset: u64,
-        read: impl FnOnce(&mut Vec<u8>) -> Result<store::LogRead, E>,
-    ) -> Result<store::LogRead, E> {
-        self.frame.resize(HEAD, 0);
-        let result = read(&mut self.frame);
-        match &result {
-            Ok(read) => {
-                let head = wire::encode_head(FrameHead { offset, size: read.bytes });
-                self.frame[..HEAD].copy_from_slice(&head);
-            }
-            Err(_) => self.frame.clear(),
-        }
-        result
-    }
-
-    /// Puts a heartbeat before a frame that has not begun to go out. `next` is the end of that frame, or of the last.
-    fn beat(&mut self, next: u64) {
-        let body = self.frame.len().saturating_sub(HEAD) as u64;
-        self.heartbeat.extend_from_slice(&wire::encode_head(FrameHead { offset: next - body, size: 0 }));
-    }
-
-    fn unwritten(&self) -> &[u8] {
-        if !self.heartbeat.is_empty() {
-            &self.heartbeat[self.written..]
-        } else if self.held_until.is_none() {
-            &self.frame[self.written..]
-        } else {
-            &[]
-        }
-    }
-
-    fn on_written(&mut self, n: usize) {
-        self.written += n;
-        let first = if self.heartbeat.is_empty() { &mut self.frame } else { &mut self.heartbeat };
-        if self.written == first.len() {
-            first.clear();
-            self.written = 0;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,7 +281,7 @@ mod tests {
 
     use crate::leader::LeaderConfig;
     use crate::support::{Site, until};
-    use crate::wire::encode_report;
+    use crate::wire::{HEAD, encode_report};
 
     /// A leader with one connection, of which the test holds the other end.
     struct Rig {
