@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use tests::group::{Group, Setup};
 use tests::ledger::Ledger;
-use tests::load::Load;
+use tests::load::{Load, Plan};
 use tests::random::Random;
 use tests::relay::Way;
 use tests::setting::setting;
+use tests::sizes::Sizes;
 use tests::wait::until;
 
 use crate::{CONFIG, LIMIT, QUEUES, TOPIC, assert_has_everything, plan};
@@ -68,6 +69,36 @@ fn what_async_replication_loses_with_its_master_is_a_suffix_no_longer_than_the_l
         load = Load::start(&ledger, &plan(&group));
     }
     finish(&group, &ledger, load);
+}
+
+#[test]
+fn a_slave_killed_again_and_again_while_it_catches_up_ends_with_the_same_bytes() {
+    // So slow that it is never done between two kills.
+    let config = [CONFIG, &[("haCatchUpBytesPerSecond", "8388608")]].concat();
+    let group = Group::without_slaves(&Setup { config: &config, ..Setup::default() });
+    let (kills, seed) = (setting("REPLICATION_KILLS", 3), setting("REPLICATION_SEED", 1));
+    let ledger = Arc::new(Ledger::default());
+    let load = Load::start(&ledger, &Plan { sizes: Sizes::Mixed, ..plan(&group) });
+    until("the master to have a log", LIMIT, || (group.master.end() > (8 + 4 * kills) << 20).then_some(()));
+    load.stop();
+    let mut reached = Vec::new();
+    for kill in 0..kills {
+        group.slave().start();
+        let moment = Duration::from_millis(Random::nth(seed, kill).below(400) as u64);
+        let mut joined = None;
+        until("the slave to get on", LIMIT, || {
+            let end = group.slave().replica().log().ok()?.end;
+            let joined = joined.get_or_insert_with(|| (Instant::now(), end));
+            (end > joined.1 && joined.0.elapsed() > moment).then(|| reached.push(end))
+        });
+        group.slave().kill();
+    }
+    assert!(reached.last() < Some(&group.master.end()), "it was done before the last kill: {reached:?}");
+    group.slave().start_and_wait();
+    let compared = group.assert_logs_identical();
+    println!("killed at {reached:?}, {compared} bytes identical");
+    assert_has_everything(&ledger, &group.slave().addr());
+    assert_eq!(group.complaints(&[]), Vec::<String>::new());
 }
 
 /// Lets the load run until a random moment.
