@@ -222,13 +222,7 @@ mod tests {
 
     fn settings(role: BrokerRole, in_sync_replicas: usize, flush: FlushMode) -> LiveSettings {
         let config = crate::Config::from_properties(&[]).unwrap();
-        LiveSettings {
-            role,
-            in_sync_replicas,
-            flush,
-            slave_timeout: Duration::from_secs(3),
-            ..config.live
-        }
+        LiveSettings { role, in_sync_replicas, flush, slave_timeout: Duration::from_secs(3), ..config.live }
     }
 
     #[test]
