@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::RocketMQCluster;
 use crate::defaults::filled;
+use crate::parse::to_yaml;
 use crate::rules::rules;
 
 /// Where a version's schema stands in a definition.
@@ -42,8 +43,7 @@ pub fn definition() -> &'static Value {
 
 /// Returns the definition as it is committed and applied.
 pub fn definition_yaml() -> String {
-    let yaml = serde_saphyr::to_string(definition()).expect("plain data always has a YAML text");
-    format!("{HEAD}{yaml}")
+    format!("{HEAD}{}", to_yaml(definition()))
 }
 
 /// Returns a cluster as the API server keeps it: with every default of the schema.

@@ -38,8 +38,8 @@ pub mod units;
 mod validate;
 
 pub use cluster::RocketMQCluster;
-pub use members::{Member, Role, members};
-pub use parse::{API_VERSION, KIND, load};
+pub use members::{Member, Role, broker, members, name_server};
+pub use parse::{API_VERSION, KIND, load, to_yaml};
 pub use problem::{Problem, Problems};
-pub use resolve::{Effective, EffectiveBrokers, EffectiveNameServers, resolve};
+pub use resolve::{Effective, EffectiveBrokers, EffectiveNameServers, group_name, resolve};
 pub use validate::{Validated, validate};

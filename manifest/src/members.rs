@@ -71,7 +71,8 @@ pub fn members(effective: &Effective) -> Vec<Member> {
     name_servers.chain(brokers).collect()
 }
 
-fn name_server(effective: &Effective, ordinal: u32) -> Member {
+/// Returns one name server, whether or not there are so many.
+pub fn name_server(effective: &Effective, ordinal: u32) -> Member {
     Member {
         name: format!("{}-namesrv-{ordinal}", effective.name),
         role: Role::NameServer,
@@ -81,7 +82,8 @@ fn name_server(effective: &Effective, ordinal: u32) -> Member {
     }
 }
 
-fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) -> Member {
+/// Returns one broker, whether or not the manifest has it now: numbers of groups need not be dense.
+pub fn broker(effective: &Effective, group: u32, broker_name: &str, ordinal: u32) -> Member {
     let brokers = &effective.brokers;
     let flush_mode = match brokers.flush_mode {
         FlushMode::Async => "ASYNC_FLUSH",

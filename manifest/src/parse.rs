@@ -39,6 +39,11 @@ pub fn load(text: &str) -> Result<Validated, Problems> {
     }
 }
 
+/// Writes plain data as YAML.
+pub fn to_yaml(value: &Value) -> String {
+    serde_saphyr::to_string(value).expect("plain data always has a YAML text")
+}
+
 fn only_document(text: &str) -> Result<Value, Problems> {
     let options = serde_saphyr::options! {
         // YAML 1.1, as kubectl: 0777 is octal, yes and on are booleans, a key given twice is an error.

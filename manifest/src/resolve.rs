@@ -80,15 +80,17 @@ pub fn resolve(validated: &Validated) -> Effective {
     }
 }
 
+/// Returns the broker name of the group of that number.
+pub fn group_name(validated: &Validated, group: u32) -> String {
+    let template = &validated.cluster.spec.brokers.group_name_template;
+    template.replace("{cluster}", validated.name()).replace("{group}", &group.to_string())
+}
+
 fn resolve_brokers(validated: &Validated) -> EffectiveBrokers {
-    let name = validated.name();
     let brokers = &validated.cluster.spec.brokers;
     let amounts = &validated.amounts;
-    let group_name = |group: i32| {
-        brokers.group_name_template.replace("{cluster}", name).replace("{group}", &group.to_string())
-    };
     EffectiveBrokers {
-        group_names: (0..brokers.groups).map(group_name).collect(),
+        group_names: (0..brokers.groups.unsigned_abs()).map(|group| group_name(validated, group)).collect(),
         replicas_per_group: brokers.replicas_per_group.unsigned_abs(),
         slave_read: brokers.slave_read,
         replication_mode: brokers.replication.mode,

@@ -8,8 +8,19 @@
 //! |---|---|
 //! | `facts.rs` | what was observed; a missing answer is `Unknown` |
 //! | `object.rs`, `step.rs` | what comes out: objects, steps, what is waited for |
+//! | `desired.rs`, `shape.rs` | what is wanted, and what of it holds for now |
+//! | `build/` | every object of a cluster, one file each |
+//! | `names.rs`, `labels.rs`, `hash.rs` | what everything is called, how it is found again, how versions are told apart |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod build;
+mod desired;
 pub mod facts;
+mod hash;
+pub mod labels;
+pub mod names;
 pub mod object;
+mod shape;
 pub mod step;
+
+pub use build::objects;

@@ -1,0 +1,63 @@
+//! Where clients connect: the name servers, by name, by address, and by listener.
+
+use std::collections::BTreeMap;
+
+use manifest::cluster::ListenerType;
+use manifest::cluster::status::Endpoints;
+
+use super::addresses::{Address, Vars, advertised, balancer_host, cluster_ip, node_port};
+use crate::desired::Desired;
+use crate::names::INTERNAL;
+
+/// Returns the addresses of the name servers that clients are told of.
+pub(crate) fn endpoints(desired: &Desired, listed: u32) -> Endpoints {
+    let port = desired.name_server_port();
+    let names = &desired.names;
+    let short = |ordinal| format!("{}.{}.svc:{port}", names.name_server(ordinal), names.namespace);
+    let ips: Vec<String> = (0..listed)
+        .filter_map(|ordinal| Some(format!("{}:{port}", cluster_ip(desired, &names.name_server(ordinal))?)))
+        .collect();
+    Endpoints {
+        name_servers: Some((0..listed).map(short).collect::<Vec<_>>().join(";")),
+        name_server_ips: (!ips.is_empty()).then(|| ips.join(";")),
+        proxy: None,
+        by_listener: by_listener(desired, listed),
+    }
+}
+
+/// Returns, as brokers are told it, where name servers are: at the pods' own names, ready or not.
+pub(crate) fn for_brokers(desired: &Desired, listed: u32) -> String {
+    let port = desired.name_server_port();
+    let headless = desired.names.name_servers_headless();
+    let one = |ordinal| {
+        let host = desired.names.pod_host(&desired.names.name_server(ordinal), &headless);
+        format!("{host}:{port}")
+    };
+    (0..listed).map(one).collect::<Vec<_>>().join(";")
+}
+
+fn by_listener(desired: &Desired, listed: u32) -> BTreeMap<String, Vec<String>> {
+    let mut all = BTreeMap::new();
+    for (listener, port) in desired.listeners().filter(|(listener, _)| listener.name != INTERNAL) {
+        let address = |ordinal| {
+            let names = &desired.names;
+            let service = names.name_server_listener(ordinal, &listener.name);
+            let pod = desired.facts.pods.iter().find(|pod| pod.name == names.name_server(ordinal));
+            let found = match listener.kind {
+                ListenerType::NodePort => node_port(desired, pod, &service, listener),
+                ListenerType::LoadBalancer => {
+                    balancer_host(desired, &service).map(|host| Address { host, port })
+                }
+                _ => cluster_ip(desired, &names.name_server(ordinal)).map(|host| Address { host, port }),
+            };
+            // A pattern that names a group is one for brokers only.
+            let vars = Vars::of_name_server(desired, ordinal);
+            let shown = advertised(listener.advertised.as_ref(), found.clone(), port, &vars);
+            // Its port is a broker's.
+            shown.map(|shown| Address { port, ..shown }).or(found).map(|address| address.to_string())
+        };
+        let addresses: Vec<String> = (0..listed).filter_map(address).collect();
+        all.insert(listener.name.clone(), addresses);
+    }
+    all
+}

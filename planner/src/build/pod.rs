@@ -1,0 +1,75 @@
+//! The pod template of every role: account, security, scheduling, then the manifest's own template, then its hash.
+
+use manifest::cluster::{Object as Json, Scheduling};
+use serde_json::{Value, json};
+
+use super::{pod_template, scheduling, service_account};
+use crate::desired::Desired;
+use crate::hash::hash;
+use crate::labels::{self, Part, RESTART, TEMPLATE_HASH};
+
+/// The user and group that everything runs as.
+const NOBODY: i64 = 65_532;
+
+/// What differs between roles.
+pub(super) struct Pod<'a> {
+    pub(super) part: Part,
+    pub(super) container: Value,
+    pub(super) volumes: Vec<Value>,
+    pub(super) grace_s: u64,
+    pub(super) host_network: bool,
+    pub(super) scheduling: &'a Scheduling,
+    pub(super) template: Option<&'a Json>,
+}
+
+pub(super) fn build(desired: &Desired, pod: Pod) -> Value {
+    let mut spec = json!({
+        "serviceAccountName": service_account::name(desired),
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": pod.grace_s,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": NOBODY,
+            "runAsGroup": NOBODY,
+            "fsGroup": NOBODY,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "containers": [pod.container],
+        "volumes": pod.volumes,
+    });
+    let secrets = pull_secrets(desired);
+    if !secrets.is_empty() {
+        spec["imagePullSecrets"] = json!(secrets);
+    }
+    if pod.host_network {
+        spec["hostNetwork"] = json!(true);
+        spec["dnsPolicy"] = json!("ClusterFirstWithHostNet");
+    }
+    scheduling::add(desired, pod.part, pod.scheduling, &mut spec);
+    let mut template = json!({ "metadata": { "labels": desired.labels(pod.part) }, "spec": spec });
+    if let Some(request) = desired.facts.cluster.annotations.get(RESTART) {
+        template["metadata"]["annotations"][RESTART] = json!(request);
+    }
+    if let Some(patch) = pod.template {
+        // One that cannot be merged was refused before.
+        template = pod_template::merge(&template, patch).unwrap_or(template);
+    }
+    let hash = hash(&template);
+    template["metadata"]["annotations"][TEMPLATE_HASH] = json!(hash);
+    template
+}
+
+/// Returns the hash of a StatefulSet's template, which its pods carry too.
+pub(crate) fn template_hash(set: &Value) -> Option<&str> {
+    set.pointer("/spec/template/metadata/annotations")?.get(labels::TEMPLATE_HASH)?.as_str()
+}
+
+fn pull_secrets(desired: &Desired) -> Vec<Value> {
+    let named = &desired.spec().image.pull_secrets;
+    match named.is_empty() {
+        false => named.iter().map(|secret| json!({ "name": secret.name })).collect(),
+        true => desired.facts.operator.pull_secrets.iter().map(|name| json!({ "name": name })).collect(),
+    }
+}
