@@ -57,6 +57,10 @@ async fn an_acknowledgement_may_take_two_slaves() {
     let (_dir, broker) = start(&[("inSyncReplicas", "3")]).await;
     let mut wire = broker.connect().await;
     let mut slaves = [Follower::connect(broker.ha, 0).await, Follower::connect(broker.ha, 0).await];
+    for slave in &mut slaves {
+        // Known before anything is sent: of connections from one host the older one counts by what comes later.
+        slave.acknowledge(&broker.broker, 0).await;
+    }
     let waiting = send(&broker, &mut wire).await;
     let end = broker.store.written();
     slaves[1].receive(end).await;
@@ -166,6 +170,10 @@ async fn no_send_is_answered_with_fewer_copies_than_it_was_promised() {
     let (_dir, broker) = start(&[("inSyncReplicas", "3")]).await;
     let mut wire = broker.connect().await;
     let mut slaves = [Follower::connect(broker.ha, 0).await, Follower::connect(broker.ha, 0).await];
+    for slave in &mut slaves {
+        // Known before anything is sent: of connections from one host the older one counts by what comes later.
+        slave.acknowledge(&broker.broker, 0).await;
+    }
     let three = send(&broker, &mut wire).await;
     wire.set("inSyncReplicas=2").await;
     let two = send(&broker, &mut wire).await;
@@ -179,6 +187,24 @@ async fn no_send_is_answered_with_fewer_copies_than_it_was_promised() {
     wire.set("inSyncReplicas=3").await;
     slaves[1].acknowledge_all(&broker).await;
     assert_eq!(wire.answer().await.opaque, two, "it was promised no third copy");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_send_that_waits_hears_of_its_copies_after_somebody_else_has_asked_for_more() {
+    let (_dir, broker) = start(&[]).await;
+    let (mut wire, mut admin) = (broker.connect().await, broker.connect().await);
+    let mut slaves = [Follower::connect(broker.ha, 0).await, Follower::connect(broker.ha, 0).await];
+    let first = send(&broker, &mut wire).await;
+    for slave in &mut slaves {
+        slave.acknowledge_all(&broker).await;
+    }
+    assert_eq!(wire.answer().await.opaque, first);
+    let two = send(&broker, &mut wire).await;
+    wire.nothing_is_due().await;
+    // What three members have is where it was, and stays there: the second slave says no more.
+    admin.set("inSyncReplicas=3").await;
+    slaves[0].acknowledge_all(&broker).await;
+    assert_eq!(wire.answer().await.opaque, two);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

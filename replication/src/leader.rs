@@ -176,8 +176,9 @@ impl Leader {
 
     /// Returns the offset up to which as many members as required have the log, to be watched. It moves with the
     /// followers' reports and only up, except when more members are required from then on. Where one member is enough
-    /// it need not move. Nothing on the wire names a follower: of two connections from one host, the older one counts
-    /// again when it is next heard, because the other may be the same follower, come again.
+    /// it need not move. Nothing on the wire names a follower: where more than one follower is required, of two
+    /// connections from one host the older one counts again when it has acknowledged what was sent to it since, because
+    /// the other may be the same follower, come again.
     pub fn replicated(&self) -> watch::Receiver<u64> {
         self.replicated.subscribe()
     }

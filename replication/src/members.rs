@@ -22,11 +22,11 @@ pub(crate) struct Members {
 
 struct Member {
     addr: SocketAddr,
-    /// A connection from the same host came after its last report: perhaps the same follower, which has left this one
-    /// and may have lost what it had. It counts again when it is heard.
-    in_doubt: bool,
     state: SyncState,
     sent: u64,
+    /// What it had been sent when another connection came from its host, perhaps the same follower's, which has left
+    /// this one then. Whoever acknowledges more is still there.
+    in_doubt: Option<u64>,
     from_memory: bool,
     rate: Rate,
 }
@@ -57,8 +57,8 @@ impl Members {
         let state = SyncState::on_connect(start, written, now);
         let rate = Rate::new(now);
         let same_host = self.followers.values_mut().filter(|member| member.addr.ip() == addr.ip());
-        same_host.for_each(|member| member.in_doubt = true);
-        let member = Member { addr, in_doubt: false, state, sent: start, from_memory: true, rate };
+        same_host.for_each(|member| member.in_doubt = Some(member.sent));
+        let member = Member { addr, state, sent: start, in_doubt: None, from_memory: true, rate };
         self.followers.insert(id, member);
         self.look_for_missing(now);
         self.confirm(written);
@@ -75,7 +75,7 @@ impl Members {
 
     pub fn on_report(&mut self, id: u64, acked: u64, written: u64) {
         if let Some(member) = self.followers.get_mut(&id) {
-            member.in_doubt = false;
+            member.in_doubt.take_if(|sent| acked > *sent);
             member.state.on_report(acked);
             self.confirm(written);
         }
@@ -126,7 +126,8 @@ impl Members {
 
     /// Returns up to where so many members have the log now.
     pub fn confirmed_by(&mut self, required: usize, written: u64) -> u64 {
-        let counted = self.followers.values().filter(|member| !member.in_doubt);
+        // Of one who is enough it does not matter who it is.
+        let counted = self.followers.values().filter(|member| required <= 2 || member.in_doubt.is_none());
         self.acks.clear();
         self.acks.extend(counted.map(|member| member.state.acked()));
         confirmed(written, &mut self.acks, required)
@@ -158,11 +159,12 @@ mod tests {
         Connect(u64, u64),
         /// From the address of follower 1.
         Again(u64, u64),
+        SentTo(u64, u64),
         Report(u64, u64),
         Close(u64),
         Required(usize),
     }
-    use Event::{Again, Close, Connect, Report, Required};
+    use Event::{Again, Close, Connect, Report, Required, SentTo};
 
     /// Plays events one second apart over a log that ends at 1000; tells what is confirmed, and since which second
     /// somebody has been missing, after each.
@@ -175,6 +177,10 @@ mod tests {
             match event {
                 Connect(id, report) => members.on_connect(*id, addr(*id as u8), *report, 1000, now),
                 Again(id, report) => members.on_connect(*id, addr(1), *report, 1000, now),
+                SentTo(id, end) => {
+                    let sent = Sent { end: *end, bytes: 0, from_memory: true };
+                    members.on_sent(*id, sent, 1000, now);
+                }
                 Report(id, acked) => members.on_report(*id, *acked, 1000),
                 Close(id) => members.on_close(*id, now),
                 Required(n) => members.set_required(*n, 1000, now),
@@ -232,18 +238,34 @@ mod tests {
 
     #[test]
     fn a_follower_that_comes_again_before_its_old_connection_has_gone_counts_once() {
-        let confirmed =
-            |events: &[Event]| play(3, events).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
-        // It has 900, then comes again; the other one has 200 all the time.
-        let events =
-            [Connect(1, 100), Connect(2, 200), Report(1, 900), Again(3, 900), Report(3, 950), Close(1)];
-        assert_eq!(confirmed(&events), [0, 100, 200, 200, 200, 200]);
-        // It has lost what it had.
-        let events = [Connect(1, 900), Connect(2, 200), Again(3, 50), Report(2, 800), Report(3, 300)];
-        assert_eq!(confirmed(&events), [0, 200, 200, 200, 300]);
-        // Another one from the same address counts again as soon as it is heard.
-        let events = [Connect(1, 500), Again(2, 100), Report(2, 300), Report(1, 500), Report(2, 600)];
-        assert_eq!(confirmed(&events), [0, 0, 0, 300, 500]);
+        let confirmed = |required, events: &[Event]| {
+            play(required, events).into_iter().map(|(end, _)| end).collect::<Vec<_>>()
+        };
+        // It has 900 and comes again; the other one has 200. What it last said on the old connection may be late.
+        let events = [
+            Connect(1, 100),
+            SentTo(1, 920),
+            Connect(2, 200),
+            Report(1, 900),
+            Again(3, 920),
+            Report(1, 920),
+            Report(3, 950),
+            Close(1),
+        ];
+        assert_eq!(confirmed(3, &events), [0, 0, 100, 200, 200, 200, 200, 200]);
+        // Two from one host are two, as soon as the older one has what was sent to it since.
+        let events = [
+            Connect(1, 500),
+            Again(2, 100),
+            Report(2, 300),
+            Report(1, 500),
+            SentTo(1, 600),
+            Report(1, 550),
+            Report(2, 600),
+        ];
+        assert_eq!(confirmed(3, &events), [0, 0, 0, 0, 0, 300, 550]);
+        // Where one is enough, it does not matter.
+        assert_eq!(confirmed(2, &events), [500, 500, 500, 500, 500, 550, 600]);
     }
 
     #[test]

@@ -84,14 +84,14 @@ async fn as_many_members_as_required_confirm() {
         (&[1000, 1000, 1000], [1000, 1000, 1000, 1000]),
     ] {
         for (required, want) in (1..).zip(confirmed) {
-            let site = Site::new(4096);
-            assert_eq!(site.append([8; 10]), 1000);
-            let serving = Serving::start(site, Serving::required(required)).await;
+            let serving = Serving::start(Site::new(4096), Serving::required(required)).await;
             let mut replicated = serving.leader.replicated();
             let mut followers = Vec::new();
             for _ in acks {
-                followers.push(serving.follower(1).await);
+                followers.push(serving.follower(0).await);
             }
+            assert_eq!(serving.site.append([8; 10]), 1000);
+            until("all to be sent", || serving.leader.followers().iter().all(|f| f.sent == 1000)).await;
             for (follower, ack) in followers.iter_mut().zip(acks) {
                 send_report(follower, *ack).await;
             }
@@ -127,13 +127,17 @@ async fn what_is_confirmed_stays_so_when_followers_leave() {
     serving.leader.set_required_acks(3);
     wait_for(&mut replicated, 0).await;
     let _third = serving.follower(400).await;
-    // It might be the second one, come again.
-    assert_eq!((*replicated.borrow_and_update(), serving.leader.confirmed_by(2)), (0, 400));
-    send_report(&mut second, 950).await;
+    // It might be the second one, come again, until that has something it was sent since.
+    send_report(&mut second, 1000).await;
+    until("the report", || serving.leader.followers()[0].acked == 1000).await;
+    assert_eq!((*replicated.borrow_and_update(), serving.leader.confirmed_by(2)), (0, 1000));
+    assert_eq!(serving.site.append([8]), 1100);
+    until("it to be sent", || serving.leader.followers()[0].sent == 1100).await;
+    send_report(&mut second, 1100).await;
     wait_for(&mut replicated, 400).await;
-    assert_eq!([1, 2, 4].map(|members| serving.leader.confirmed_by(members)), [1000, 950, 0]);
+    assert_eq!([1, 2, 4].map(|members| serving.leader.confirmed_by(members)), [1100, 1100, 0]);
     serving.leader.set_required_acks(1);
-    wait_for(&mut replicated, 1000).await;
+    wait_for(&mut replicated, 1100).await;
 }
 
 #[tokio::test]
