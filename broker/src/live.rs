@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use daemon::config::{ConfigErrors, Reader, Unit};
 use parking_lot::Mutex;
 use protocol::bodies::data_version::DataVersion;
+use tokio::sync::watch;
 
 use crate::config::Config;
 
@@ -191,13 +192,24 @@ pub struct Live {
     now: ArcSwap<LiveSettings>,
     /// Held while a change is made: one after the other.
     version: Mutex<DataVersion>,
+    /// Told of every change when it holds everywhere.
+    changed: watch::Sender<()>,
 }
 
 impl Live {
     /// Begins with the settings of the start.
     pub fn new(settings: LiveSettings, now_ms: i64) -> Live {
         let version = DataVersion { counter: 0, state_version: 0, timestamp: now_ms };
-        Live { now: ArcSwap::from_pointee(settings), version: Mutex::new(version) }
+        Live {
+            now: ArcSwap::from_pointee(settings),
+            version: Mutex::new(version),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Notifies of every change, once it holds for everybody.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Returns what holds now. Cheap, but not free: once per batch, not per message.
@@ -245,6 +257,7 @@ impl Live {
                 self.now.store(after.clone());
                 apply(&after);
             }
+            self.changed.send_replace(());
         }
         Ok(changes)
     }

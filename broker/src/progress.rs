@@ -23,13 +23,15 @@ pub fn reached<'a>(
     replicated: Option<&mut watch::Receiver<u64>>,
 ) -> impl Fn(&Promise) -> Reached + 'a {
     let flushed = *flushed.borrow_and_update();
-    // In this order: while the settings say so many, the offset read before was of so many members at least.
+    let members = || broker.live.load().required_acks();
+    let before = members();
     let replicated = replicated.map_or(0, |watched| *watched.borrow_and_update());
-    let members = broker.live.load().required_acks();
+    // While the settings say so many, before and after, the offset read in between was of so many members at least.
+    let of = [before, members()];
     move |promise| {
         let replicated = match (promise.copies, &broker.leader) {
             // Promised under other settings: the members are counted again.
-            (Some(copies), Some(leader)) if copies.members != members => leader.confirmed_by(copies.members),
+            (Some(copies), Some(leader)) if of != [copies.members; 2] => leader.confirmed_by(copies.members),
             _ => replicated,
         };
         Reached { flushed, replicated }

@@ -57,6 +57,7 @@ pub struct BrokerSession {
     waiting_for_slaves: usize,
     flushed: watch::Receiver<u64>,
     replicated: Option<watch::Receiver<u64>>,
+    settings: watch::Receiver<()>,
     parked: HashMap<u64, Parked>,
     deadlines: BTreeSet<(Instant, u64)>,
     next_token: u64,
@@ -83,6 +84,7 @@ impl BrokerSession {
         BrokerSession {
             flushed: broker.store.flushed(),
             replicated: broker.leader.as_ref().map(|leader| leader.replicated()),
+            settings: broker.live.changes(),
             broker,
             peer,
             batch: Batch::default(),
@@ -364,7 +366,9 @@ impl Session for BrokerSession {
     }
 
     async fn progress(&mut self) {
-        let Self { broker, unanswered, flushed, replicated, deadlines, .. } = self;
+        let Self { broker, unanswered, flushed, replicated, settings, deadlines, .. } = self;
+        // Before looking at them: what a promise waits for below depends on them.
+        settings.mark_unchanged();
         let (flush, slaves) = (unanswered.waits_for_flush(), unanswered.waits_for_slaves());
         let recount = slaves && unanswered.waits_for_others_than(broker.live.load().required_acks());
         let mut reports = pin!(broker.leader.as_ref().filter(|_| recount).map(|leader| leader.moved()));
@@ -386,6 +390,7 @@ impl Session for BrokerSession {
             () = moved(flush.then_some(flushed)) => {}
             () = moved(replicated.as_mut().filter(|_| slaves)) => {}
             () = reported(reports) => {}
+            Ok(()) = settings.changed(), if slaves => {}
         }
     }
 
