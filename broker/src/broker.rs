@@ -278,12 +278,14 @@ impl Broker {
 
     /// Takes over what a client commits. Durable and known to slaves a little later; see [`Broker::tell_offsets`].
     pub fn commit_offset(&self, group: &str, topic: &str, queue: i32, offset: i64) -> Result<(), Refusal> {
-        if let Some(link) = &self.slave
-            && !link.taken.set(offsets::key(topic, group), queue, offset)
-        {
-            return Err(Refusal::failed("this slave keeps too many offsets for its master already"));
+        let commit = || self.offsets.set(group, topic, queue, offset);
+        match &self.slave {
+            None => commit(),
+            Some(link) if link.taken.set(offsets::key(topic, group), queue, offset, commit) => {}
+            Some(_) => {
+                return Err(Refusal::failed("this slave keeps too many offsets for its master already"));
+            }
         }
-        self.offsets.set(group, topic, queue, offset);
         Ok(())
     }
 

@@ -277,6 +277,43 @@ async fn offsets_committed_on_a_slave_while_its_master_is_away_reach_the_master(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_of_a_deleted_topic_does_not_reach_the_one_made_anew() {
+    let (m, s) = dirs();
+    let master = Member::start(m.path(), &[]).await;
+    let slave = Member::follow(s.path(), &[], &master).await;
+    let mut wire = master.connect().await;
+    for topic in ["T", "U"] {
+        wire.put(topic, "old", "").await;
+        commit(&mut wire, "G", topic, "1").await;
+    }
+    commit(&mut wire, "H", "T", "1").await;
+    slave.level_with(&master).await;
+    master.stop().await;
+    slave.link_until("the master is gone", |m| !m.link().state().connected).await;
+    let mut reader = slave.connect().await;
+    for (group, topic) in [("G", "T"), ("G", "U"), ("H", "T")] {
+        commit(&mut reader, group, topic, "8").await;
+    }
+    // The master is back, and its tables have changed before its slave is.
+    let master = Member::start(m.path(), &[]).await;
+    let mut wire = master.connect().await;
+    delete_topic(&mut wire, "T").await;
+    wire.put("T", "new", "").await;
+    slave.told(master.addr, master.ha);
+    slave.level_with(&master).await;
+    let offset = |m: &Member, topic: &str| m.broker.offsets.get("G", topic, 0);
+    assert_eq!(
+        ["T", "U"].map(|t| offset(&master, t)),
+        [None, Some(8)],
+        "it would skip messages of the new one"
+    );
+    assert_eq!(["T", "U"].map(|t| offset(&slave, t)), [None, Some(8)]);
+    assert!(slave.link().taken.is_empty());
+    slave.stop().await;
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slave_of_another_group_is_refused_and_both_sides_say_who_they_are() {
     let (m, s) = dirs();
     let master = Member::start(m.path(), &[]).await;

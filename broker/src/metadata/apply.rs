@@ -126,6 +126,7 @@ fn apply(broker: &Broker, change: Change) -> io::Result<()> {
         Change::DeleteGroup { group, clean_offset } => {
             broker.groups.remove(&group, now_ms())?;
             if clean_offset {
+                forget_taken(broker, |_, g| g == group)?;
                 broker.offsets.remove_group(&group);
             }
         }
@@ -139,15 +140,15 @@ fn apply(broker: &Broker, change: Change) -> io::Result<()> {
 /// all that are here.
 pub fn drop_topic(broker: &Broker, topic: &str, end: Option<u64>) -> io::Result<()> {
     let queues = broker.queues_of(topic);
-    let drop_messages = || match end {
-        Some(end) => broker.store.drop_topic_at(topic, end).map(|_| ()),
+    let drop_all = || match end {
+        Some(end) => drop_messages(broker, topic, end),
         None if queues.is_empty() => Ok(()),
         None => broker.store.delete_topic(topic),
     };
     if broker.topics.get(topic).is_some() {
-        broker.topics.remove(topic, now_ms(), drop_messages)?;
+        broker.topics.remove(topic, now_ms(), drop_all)?;
     } else {
-        drop_messages()?;
+        drop_all()?;
     }
     wake_removed(broker, &queues);
     broker.offsets.remove_topic(topic);
@@ -160,6 +161,7 @@ pub fn drop_messages(broker: &Broker, topic: &str, end: u64) -> io::Result<()> {
     let queues = broker.queues_of(topic);
     if broker.store.drop_topic_at(topic, end)? {
         wake_removed(broker, &queues);
+        forget_taken(broker, |t, _| t == topic)?;
         broker.offsets.remove_topic(topic);
     }
     Ok(())
@@ -172,14 +174,20 @@ fn wake_removed(broker: &Broker, queues: &[Arc<Queue>]) {
 /// Takes over a master's offsets, without those that a client has moved further here.
 pub fn put_offsets(broker: &Broker, key: &str, queues: &offsets::Queues) {
     match &broker.slave {
-        Some(link) => broker.offsets.put(key, link.taken.without_older(key, queues)),
+        Some(link) => link.taken.take_over(key, queues, |newer| broker.offsets.put(key, newer)),
         None => broker.offsets.put(key, queues.clone()),
     }
 }
 
 /// Forgets offsets as the master did, unless a client has committed here since.
 pub fn remove_offsets(broker: &Broker, key: &str) {
-    if !broker.slave.as_ref().is_some_and(|link| link.taken.has(key)) {
-        broker.offsets.remove_key(key);
+    match &broker.slave {
+        Some(link) => link.taken.take_over_none(key, || broker.offsets.remove_key(key)),
+        None => broker.offsets.remove_key(key),
     }
+}
+
+/// Forgets offsets that the master was to get from here: a topic or group made anew of that name begins anew.
+fn forget_taken(broker: &Broker, is_gone: impl Fn(&str, &str) -> bool) -> io::Result<()> {
+    broker.slave.as_ref().map_or(Ok(()), |link| link.taken.remove(is_gone))
 }

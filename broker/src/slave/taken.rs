@@ -34,31 +34,49 @@ impl Taken {
         Ok(Taken { inner: Mutex::new(inner), journal: Mutex::new(journal) })
     }
 
-    /// Notes what a client committed; the last word counts, as in the table of all offsets. Returns false when there is
-    /// too much already.
+    /// Notes what a client committed; the last word counts, as in the table of all offsets, which `commit` changes. The
+    /// two stay one: what is taken over of the master's waits. Returns false when there is too much already.
     #[must_use]
-    pub fn set(&self, key: String, queue: i32, offset: i64) -> bool {
+    pub fn set(&self, key: String, queue: i32, offset: i64, commit: impl FnOnce()) -> bool {
         let mut inner = self.inner.lock();
         if inner.table.len() >= MAX_KEYS && !inner.table.contains_key(&key) {
             return false;
         }
         inner.table.entry(key.clone()).or_default().insert(queue, offset);
         inner.dirty.insert(key);
+        commit();
         true
     }
 
-    /// Returns what of a master's offsets is to be taken over: all but those that a client has moved further here.
-    pub fn without_older(&self, key: &str, masters: &Queues) -> Queues {
+    /// Hands over what of a master's offsets is to be taken over: all but those that a client has moved further here.
+    pub fn take_over(&self, key: &str, masters: &Queues, put: impl FnOnce(Queues)) {
         let inner = self.inner.lock();
         let ours = inner.table.get(key);
         let is_older =
             |queue: &i32, offset: i64| ours.and_then(|q| q.get(queue)).is_some_and(|o| *o > offset);
-        masters.iter().filter(|(queue, offset)| !is_older(queue, **offset)).map(|(q, o)| (*q, *o)).collect()
+        let newer = masters.iter().filter(|(queue, offset)| !is_older(queue, **offset));
+        put(newer.map(|(queue, offset)| (*queue, *offset)).collect());
     }
 
-    /// Says whether there is something under a key.
-    pub fn has(&self, key: &str) -> bool {
-        self.inner.lock().table.contains_key(key)
+    /// The master has no offsets under a key: they are removed, unless clients have committed here.
+    pub fn take_over_none(&self, key: &str, remove: impl FnOnce()) {
+        let inner = self.inner.lock();
+        if !inner.table.contains_key(key) {
+            remove();
+        }
+    }
+
+    /// Forgets what was taken for topics and groups that are no more. Durable on return.
+    pub fn remove(&self, is_gone: impl Fn(&str, &str) -> bool) -> io::Result<()> {
+        let is_gone = |key: &str| key.rsplit_once('@').is_some_and(|(topic, group)| is_gone(topic, group));
+        let gone: Vec<String> = {
+            let mut inner = self.inner.lock();
+            let gone: Vec<_> = inner.table.keys().filter(|key| is_gone(key)).cloned().collect();
+            gone.iter().for_each(|key| _ = inner.table.remove(key));
+            inner.dirty.extend(gone.iter().cloned());
+            gone
+        };
+        if gone.is_empty() { Ok(()) } else { self.persist() }
     }
 
     /// Says whether there is nothing.
@@ -117,18 +135,17 @@ mod tests {
     fn what_clients_committed_here_is_kept_until_the_master_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let taken = Taken::load(dir.path()).unwrap();
-        assert!(taken.set("T@G".to_owned(), 0, 5));
-        assert!(taken.set("T@G".to_owned(), 1, 7));
-        assert!(taken.set("T@H".to_owned(), 0, 9));
+        assert!(taken.set("T@G".to_owned(), 0, 5, || {}));
+        assert!(taken.set("T@G".to_owned(), 1, 7, || {}));
+        assert!(taken.set("T@H".to_owned(), 0, 9, || {}));
         taken.persist().unwrap();
         drop(taken);
         let taken = Taken::load(dir.path()).unwrap();
         let pushed = taken.all();
         assert_eq!(pushed.len(), 2);
-        assert!(taken.set("T@G".to_owned(), 1, 8));
+        assert!(taken.set("T@G".to_owned(), 1, 8, || {}));
         taken.forget(&pushed);
         assert_eq!(taken.all(), BTreeMap::from([("T@G".to_owned(), Queues::from([(1, 8)]))]));
-        assert!(taken.has("T@G") && !taken.has("T@H"));
         taken.persist().unwrap();
         drop(taken);
         let taken = Taken::load(dir.path()).unwrap();
@@ -141,19 +158,40 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let taken = Taken::load(dir.path()).unwrap();
         let masters = Queues::from([(0, 5), (1, 5), (2, 5)]);
-        assert_eq!(taken.without_older("T@G", &masters), masters);
-        assert!(taken.set("T@G".to_owned(), 0, 6));
-        assert!(taken.set("T@G".to_owned(), 1, 4));
-        assert_eq!(taken.without_older("T@G", &masters), Queues::from([(1, 5), (2, 5)]));
-        assert_eq!(taken.without_older("T@H", &masters), masters);
+        let newer = |key: &str| {
+            let mut newer = None;
+            taken.take_over(key, &masters, |queues| newer = Some(queues));
+            newer.unwrap()
+        };
+        assert_eq!(newer("T@G"), masters);
+        assert!(taken.set("T@G".to_owned(), 0, 6, || {}));
+        assert!(taken.set("T@G".to_owned(), 1, 4, || {}));
+        assert_eq!(newer("T@G"), Queues::from([(1, 5), (2, 5)]));
+        assert_eq!(newer("T@H"), masters);
+    }
+
+    #[test]
+    fn what_was_taken_for_a_topic_that_is_no_more_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = Taken::load(dir.path()).unwrap();
+        for key in ["T@G", "T@H", "U@G"] {
+            assert!(taken.set(key.to_owned(), 0, 1, || {}));
+        }
+        taken.persist().unwrap();
+        taken.remove(|topic, _| topic == "T").unwrap();
+        drop(taken);
+        let taken = Taken::load(dir.path()).unwrap();
+        assert_eq!(taken.all().into_keys().collect::<Vec<_>>(), ["U@G"]);
+        taken.remove(|_, group| group == "G").unwrap();
+        assert!(taken.is_empty());
     }
 
     #[test]
     fn nobody_fills_the_table_with_names() {
         let dir = tempfile::tempdir().unwrap();
         let taken = Taken::load(dir.path()).unwrap();
-        assert!((0..MAX_KEYS).all(|n| taken.set(format!("T@G{n}"), 0, 1)));
-        assert!(!taken.set("T@H".to_owned(), 0, 1));
-        assert!(taken.set("T@G7".to_owned(), 1, 2), "what is there goes on");
+        assert!((0..MAX_KEYS).all(|n| taken.set(format!("T@G{n}"), 0, 1, || {})));
+        assert!(!taken.set("T@H".to_owned(), 0, 1, || {}));
+        assert!(taken.set("T@G7".to_owned(), 1, 2, || {}), "what is there goes on");
     }
 }
