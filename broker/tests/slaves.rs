@@ -10,6 +10,7 @@ use std::fs;
 use member::{Member, SLAVE};
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::names::{METADATA_GROUP, METADATA_TOPIC};
+use support::follower::Follower;
 use support::*;
 
 fn dirs() -> (tempfile::TempDir, tempfile::TempDir) {
@@ -309,6 +310,19 @@ async fn an_offset_of_a_deleted_topic_does_not_reach_the_one_made_anew() {
     );
     assert_eq!(["T", "U"].map(|t| offset(&slave, t)), [None, Some(8)]);
     assert!(slave.link().taken.is_empty());
+    slave.stop().await;
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_that_finds_all_places_taken_does_not_hammer_its_master() {
+    let (m, s) = dirs();
+    let master = Member::start(m.path(), &[("maxHaConnections", "1")]).await;
+    let _other = Follower::connect(master.ha, 0).await;
+    until("the place is taken", || master.broker.leader.as_ref().unwrap().followers().len() == 1).await;
+    let slave = Member::follow(s.path(), &[], &master).await;
+    slave.link_until("it is a trouble", |m| m.link().refusals() > 0).await;
+    assert_eq!(slave.link().joins(), 2, "once by chance, twice is a trouble");
     slave.stop().await;
     master.stop().await;
 }

@@ -191,10 +191,12 @@ impl Life<'_> {
     }
 
     fn on_follow_error(&mut self, e: FollowError, received_before: u64) -> Ended {
-        let at_once = matches!(e, FollowError::Closed { .. }) && self.received() == received_before;
+        // A master that closes without reading what it was sent resets the connection.
+        let closed = matches!(e, FollowError::Closed { .. } | FollowError::Io { .. });
+        let at_once = closed && self.received() == received_before;
         self.closed_at_once = if at_once { self.closed_at_once + 1 } else { 0 };
         match e {
-            FollowError::Closed { .. } if self.closed_at_once > 1 => {
+            FollowError::Closed { .. } | FollowError::Io { .. } if self.closed_at_once > 1 => {
                 Ended::Trouble { kind: voice::CLOSED, why: e.to_string() }
             }
             FollowError::Io { .. }
