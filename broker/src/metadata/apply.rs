@@ -17,18 +17,24 @@ use crate::slave::SlaveLink;
 /// Records looked up at once.
 const BLOCK: usize = 64;
 
-/// Brings the tables up to the log after a restart. A slave goes on where it was; a master that was a slave before does
-/// that once, and from then on its own tables count.
+/// Brings the tables up to the log after a restart. A slave goes on where it was, and starts on a full disk too, or
+/// nobody would ever make space there: what cannot be written now is taken over before it follows its master again. A
+/// master that was a slave before does that once, and from then on its own tables count.
 ///
 /// # Errors
-/// The disk failed; the broker must not start with tables behind its log.
+/// The disk failed; a master must not start with tables behind its log.
 pub fn recover(broker: &Broker) -> io::Result<()> {
     let mark = broker.offsets.get(METADATA_GROUP, METADATA_TOPIC, 0);
     match (&broker.slave, mark) {
         (None, None) => return Ok(()),
         // What is in the log so far is this broker's own doing, or nothing.
         (Some(_), None) => note(broker, bounds(broker).1),
-        (Some(link), Some(_)) => take_over(broker, Some(link))?,
+        (Some(link), Some(_)) => {
+            if let Err(e) = take_over(broker, Some(link)).and_then(|()| broker.persist_offsets()) {
+                warn!("changes of the tables are not taken over yet, trying on: {e}");
+            }
+            return Ok(());
+        }
         (None, Some(_)) => {
             take_over(broker, None)?;
             broker.offsets.remove_key(&offsets::key(METADATA_TOPIC, METADATA_GROUP));
@@ -190,4 +196,72 @@ pub fn remove_offsets(broker: &Broker, key: &str) {
 /// Forgets offsets that the master was to get from here: a topic or group made anew of that name begins anew.
 fn forget_taken(broker: &Broker, is_gone: impl Fn(&str, &str) -> bool) -> io::Result<()> {
     broker.slave.as_ref().map_or(Ok(()), |link| link.taken.remove(is_gone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::disk::memory::MemoryDisk;
+    use store::{Batch, Store};
+
+    use crate::config::Config;
+
+    fn slave(dir: &std::path::Path, disk: &MemoryDisk) -> Broker {
+        let settings = [
+            ("storePathRootDir", dir.to_str().unwrap()),
+            ("brokerRole", "SLAVE"),
+            ("brokerId", "1"),
+            ("mappedFileSizeCommitLog", "16MiB"),
+        ];
+        let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = Config::from_properties(&settings).unwrap();
+        let store = Store::open(config.store(), Arc::new(disk.clone())).unwrap();
+        Broker::new(config, store, "127.0.0.1:1".parse().unwrap(), crate::metrics::requests()).unwrap()
+    }
+
+    fn tell(store: &Store, changes: Vec<Change>) {
+        let mut batch = Batch::default();
+        for body in super::super::encode(changes).unwrap() {
+            let record = message::NewRecord {
+                topic: METADATA_TOPIC,
+                queue_id: 0,
+                flag: 0,
+                sys_flag: 0,
+                born_timestamp: 1,
+                born_host: "127.0.0.1:1".parse().unwrap(),
+                store_host: "127.0.0.1:1".parse().unwrap(),
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: &body,
+                properties: "",
+                more_properties: "",
+            };
+            batch.push(store.queue_or_create(METADATA_TOPIC, 0).unwrap(), &record, 0, std::iter::empty());
+        }
+        store.append(&mut batch, 1).unwrap();
+    }
+
+    #[test]
+    fn a_slave_starts_though_its_disk_does_not_take_what_its_log_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = MemoryDisk::new(1 << 30);
+        let broker = slave(dir.path(), &disk);
+        recover(&broker).unwrap();
+        tell(&broker.store, vec![Change::PutGroup(crate::groups::new_group("G"))]);
+        broker.store.close();
+        drop(broker);
+        // A file that is empty and whose writes fail when they are to be durable.
+        let groups = dir.path().join("config/groups.jsonl");
+        std::fs::remove_file(&groups).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &groups).unwrap();
+        let broker = slave(dir.path(), &disk);
+        recover(&broker).unwrap();
+        assert!(take_over_rest(&broker, broker.slave.as_ref().unwrap()).is_err(), "it does not follow");
+        broker.store.close();
+        drop(broker);
+        std::fs::remove_file(&groups).unwrap();
+        let broker = slave(dir.path(), &disk);
+        recover(&broker).unwrap();
+        assert!(broker.groups.get("G").is_some(), "nothing was passed over");
+    }
 }
