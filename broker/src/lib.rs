@@ -44,6 +44,8 @@ pub mod session;
 pub mod slave;
 mod suggest;
 pub mod tags;
+#[cfg(test)]
+mod test_slave;
 pub mod topics;
 pub mod unanswered;
 pub mod waiting;

@@ -204,20 +204,7 @@ mod tests {
     use store::disk::memory::MemoryDisk;
     use store::{Batch, Store};
 
-    use crate::config::Config;
-
-    fn slave(dir: &std::path::Path, disk: &MemoryDisk) -> Broker {
-        let settings = [
-            ("storePathRootDir", dir.to_str().unwrap()),
-            ("brokerRole", "SLAVE"),
-            ("brokerId", "1"),
-            ("mappedFileSizeCommitLog", "16MiB"),
-        ];
-        let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let config = Config::from_properties(&settings).unwrap();
-        let store = Store::open(config.store(), Arc::new(disk.clone())).unwrap();
-        Broker::new(config, store, "127.0.0.1:1".parse().unwrap(), crate::metrics::requests()).unwrap()
-    }
+    use crate::test_slave;
 
     fn tell(store: &Store, changes: Vec<Change>) {
         let mut batch = Batch::default();
@@ -245,7 +232,7 @@ mod tests {
     fn a_slave_starts_though_its_disk_does_not_take_what_its_log_tells() {
         let dir = tempfile::tempdir().unwrap();
         let disk = MemoryDisk::new(1 << 30);
-        let broker = slave(dir.path(), &disk);
+        let broker = test_slave::open(dir.path(), &disk);
         recover(&broker).unwrap();
         tell(&broker.store, vec![Change::PutGroup(crate::groups::new_group("G"))]);
         broker.store.close();
@@ -254,13 +241,13 @@ mod tests {
         let groups = dir.path().join("config/groups.jsonl");
         std::fs::remove_file(&groups).unwrap();
         std::os::unix::fs::symlink("/dev/null", &groups).unwrap();
-        let broker = slave(dir.path(), &disk);
+        let broker = test_slave::open(dir.path(), &disk);
         recover(&broker).unwrap();
         assert!(take_over_rest(&broker, broker.slave.as_ref().unwrap()).is_err(), "it does not follow");
         broker.store.close();
         drop(broker);
         std::fs::remove_file(&groups).unwrap();
-        let broker = slave(dir.path(), &disk);
+        let broker = test_slave::open(dir.path(), &disk);
         recover(&broker).unwrap();
         assert!(broker.groups.get("G").is_some(), "nothing was passed over");
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use client::{Connections, RequestError, replica};
+use client::replica::{self, LogBounds};
+use client::{Client, Connections, RequestError};
 use replication::sync_state::SyncState;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
@@ -110,7 +111,7 @@ async fn ask_tables(
     target: &Target,
 ) -> Result<(), Asking> {
     let client = connections.to(&target.address).await.map_err(RequestError::from)?;
-    let bounds = replica::log_bounds(&client).await?;
+    let bounds = followed_log(broker, &client).await?;
     let master = introduce(broker, link, &client).await.map_err(|e| match e {
         JoinError::Away(e) => Asking::Away(e),
         e => Asking::Another(e),
@@ -126,8 +127,22 @@ async fn ask_offsets(
     target: &Target,
 ) -> Result<(), Asking> {
     let client = connections.to(&target.address).await.map_err(RequestError::from)?;
+    followed_log(broker, &client).await?;
     sync_offsets(broker, link, &client).await?;
     Ok(())
+}
+
+/// Asks what the master's log holds. One that holds less than came from there is another log: its master has lost its
+/// disk and was started anew, before the stream from it has been missed. Its tables are not to be taken over either.
+async fn followed_log(broker: &Broker, client: &Client) -> Result<LogBounds, Asking> {
+    let own = broker.store.written();
+    let bounds = replica::log_bounds(client).await?;
+    if bounds.end < own {
+        let (addr, end) = (client.addr(), bounds.end);
+        let why = format!("the log of the master at {addr} ends at {end}, and {own} bytes of it are here");
+        return Err(Asking::Another(JoinError::Refused { kind: "shorter log", why }));
+    }
+    Ok(bounds)
 }
 
 /// How far a slave is behind its master, as of the last time the master said where its log ends.
@@ -180,7 +195,7 @@ impl<'a> Lag<'a> {
         let client = connections.to(&target.address).await.map_err(RequestError::from)?;
         // The answer tells of a moment after this one.
         let now = Instant::now();
-        let master = replica::log_bounds(&client).await?;
+        let master = followed_log(self.broker, &client).await?;
         self.sync.on_report(self.broker.store.written());
         self.sync.on_written(master.end, now);
         self.link.following().on_master_end(master.end);
@@ -204,5 +219,42 @@ impl<'a> Lag<'a> {
         });
         self.link.change(|state| state.not_ready = not_ready);
         if in_sync { InSync::Yes } else { InSync::No }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use protocol::bodies::kv_table::KvTable;
+    use protocol::json::JsonBody;
+    use remoting::Peer;
+    use remoting::handler::{Handler, Reply, Request};
+    use store::disk::memory::MemoryDisk;
+
+    use crate::test_slave;
+
+    /// A master that was started anew with an empty disk.
+    struct Empty;
+
+    impl Handler for Empty {
+        fn handle(&self, _: &Peer, _: &Request<'_>, reply: &mut Reply) {
+            let table =
+                ["commitLogMinOffset", "commitLogMaxOffset"].map(|key| (key.to_owned(), "0".to_owned()));
+            reply.body = KvTable { table: table.into_iter().collect() }.encode();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_is_taken_over_of_a_master_that_has_lost_what_came_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let slave = test_slave::open(dir.path(), &MemoryDisk::new(1 << 30));
+        let (client, _stop) = test_slave::connect_to(Empty).await;
+        assert!(followed_log(&slave, &client).await.is_ok(), "nothing came from it yet");
+        slave.store.start_over(70).unwrap();
+        let Err(Asking::Another(JoinError::Refused { why, .. })) = followed_log(&slave, &client).await else {
+            panic!("it counts as the master that is followed")
+        };
+        assert!(why.contains("ends at 0, and 70 bytes"), "{why}");
     }
 }

@@ -166,31 +166,14 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use client::ClientOptions;
     use protocol::bodies::topic_config::{TopicConfig, TopicConfigAndMappingSerializeWrapper};
     use protocol::json::JsonBody;
     use remoting::Peer;
-    use remoting::handler::{Handler, HandlerService, Reply, Request};
-    use store::Store;
+    use remoting::handler::{Handler, Reply, Request};
     use store::disk::memory::MemoryDisk;
 
-    use crate::config::Config;
     use crate::metadata::Change;
-
-    /// A slave on a disk in memory; its tables are in the folder.
-    fn slave(dir: &std::path::Path) -> Arc<Broker> {
-        let settings = [
-            ("storePathRootDir", dir.to_str().unwrap()),
-            ("brokerRole", "SLAVE"),
-            ("brokerId", "1"),
-            ("mappedFileSizeCommitLog", "16MiB"),
-        ];
-        let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let config = Config::from_properties(&settings).unwrap();
-        let store = Store::open(config.store(), Arc::new(MemoryDisk::new(1 << 30))).unwrap();
-        let requests = crate::metrics::requests();
-        Arc::new(Broker::new(config, store, "127.0.0.1:1".parse().unwrap(), requests).unwrap())
-    }
+    use crate::test_slave;
 
     fn topic(name: &str) -> TopicConfig {
         TopicConfig { topic_name: name.to_owned(), ..TopicConfig::default() }
@@ -199,7 +182,7 @@ mod tests {
     /// A master that makes a topic, and whose stream brings it to the slave, while its first answer is on the way.
     struct Slow {
         slave: Arc<Broker>,
-        asked: AtomicUsize,
+        asked: Arc<AtomicUsize>,
     }
 
     impl Handler for Slow {
@@ -220,21 +203,16 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_table_that_is_older_than_the_log_is_asked_for_again() {
         let dir = tempfile::tempdir().unwrap();
-        let slave = slave(dir.path());
-        let master = Arc::new(Slow { slave: slave.clone(), asked: AtomicUsize::new(0) });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
-        let (_stop, stopped) = tokio::sync::watch::channel(false);
-        let service = Arc::new(HandlerService(master.clone()));
-        let limits = remoting::Limits::default();
-        tokio::spawn(remoting::serve(listener, service, limits, Arc::default(), stopped));
-        let client = Client::connect(&addr, ClientOptions::default()).await.unwrap();
+        let slave = test_slave::open(dir.path(), &MemoryDisk::new(1 << 30));
+        let asked = Arc::<AtomicUsize>::default();
+        let (client, _stop) =
+            test_slave::connect_to(Slow { slave: slave.clone(), asked: asked.clone() }).await;
         let link = slave.slave.as_ref().unwrap();
         let synced = sync_topics(&slave, link, &client, &BTreeMap::new()).await.unwrap();
         assert_eq!(synced, Synced::TakenOver);
         assert!(slave.topics.get("Old").is_some());
         assert!(slave.topics.get("New").is_some(), "the log had brought it, the first answer had not");
-        assert_eq!(master.asked.load(Ordering::SeqCst), 2);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 
     #[test]
