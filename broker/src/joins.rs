@@ -1,5 +1,5 @@
 //! Who may join a master: slaves of its own group. A foreign one is told so, with both identities, and so is this
-//! broker's operator, once.
+//! broker's operator, once. Whoever reaches the port may say any name: what is repeated and logged of that is bounded.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,13 +10,15 @@ use tracing::warn;
 
 use crate::identity::{Identity, member};
 
-/// Refused slaves remembered so that each is told of once; more than this are told of again.
-const MAX_REMEMBERED: usize = 64;
+/// Refused slaves that are told of, each once; more than this are somebody's game.
+const MAX_TOLD: usize = 64;
+/// Characters of a name that are repeated.
+const MAX_NAME: usize = 127;
 
 /// The slaves that were refused.
 #[derive(Default)]
 pub struct Joins {
-    refused: Mutex<BTreeSet<String>>,
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl Joins {
@@ -31,27 +33,24 @@ impl Joins {
         from: SocketAddr,
     ) -> Result<(), String> {
         let Err(why) = may_follow(master, slave) else { return Ok(()) };
-        let mut refused = self.refused.lock();
-        if refused.len() >= MAX_REMEMBERED {
-            refused.clear();
-        }
-        if refused.insert(why.clone()) {
+        let mut told = self.told.lock();
+        if told.len() < MAX_TOLD && told.insert(why.clone()) {
             warn!(from = %from.ip(), "a slave may not join: {why}");
         }
+        drop(told);
         Err(why)
     }
 }
 
 fn may_follow(master: &Identity, slave: &ExchangeHaInfo<'_>) -> Result<(), String> {
-    let text = |field: &Option<std::borrow::Cow<'_, str>>| field.as_deref().unwrap_or("?").to_owned();
-    let (cluster, name) = (text(&slave.cluster_name), text(&slave.broker_name));
+    let (cluster, name) = (slave.cluster_name.as_deref(), slave.broker_name.as_deref());
     let id = slave.broker_id.unwrap_or(-1);
     let both = format!(
         "the slave is {}, the master {}",
-        member(&cluster, &name, id),
+        member(&in_words(cluster), &in_words(name), id),
         member(&master.cluster, &master.broker_name, master.broker_id)
     );
-    if cluster != master.cluster || name != master.broker_name {
+    if cluster != Some(&master.cluster) || name != Some(&master.broker_name) {
         return Err(format!(
             "{both}; set brokerClusterName and brokerName of the slave to its master's, or haMasterAddress and namesrvAddr to its own master's"
         ));
@@ -68,9 +67,42 @@ fn may_follow(master: &Identity, slave: &ExchangeHaInfo<'_>) -> Result<(), Strin
     Ok(())
 }
 
+/// A name as somebody else gave it, fit for a line of a log.
+fn in_words(name: Option<&str>) -> String {
+    let shown = name.unwrap_or("?").escape_debug().take(MAX_NAME);
+    shown.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_stranger_says_is_repeated_in_bounds() {
+        let master = Identity {
+            store_id: "aa".into(),
+            cluster: "C1".into(),
+            broker_name: "G1".into(),
+            broker_id: 0,
+            created_at: 1,
+        };
+        let joins = Joins::default();
+        for n in 0..10 * MAX_TOLD {
+            let name = format!("{n}\n{}", "x".repeat(100_000));
+            let slave = ExchangeHaInfo {
+                master_ha_address: None,
+                master_flush_offset: None,
+                master_address: None,
+                cluster_name: Some("C1".into()),
+                broker_name: Some(name.into()),
+                broker_id: Some(1),
+                store_id: None,
+            };
+            let why = joins.check(&master, &slave, "127.0.0.1:1".parse().unwrap()).unwrap_err();
+            assert!(why.len() < 500 && !why.contains('\n') && why.contains(&format!("group {n}")), "{why}");
+        }
+        assert_eq!(joins.told.lock().len(), MAX_TOLD);
+    }
 
     #[test]
     fn only_slaves_of_the_masters_group_may_join_and_others_hear_both_identities() {

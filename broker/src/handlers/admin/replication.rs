@@ -16,7 +16,7 @@ use remoting::Peer;
 use remoting::handler::{Reply, Request};
 use tracing::info;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, blocking};
 use crate::refusal::Refusal;
 use crate::slave::Addresses;
 
@@ -51,7 +51,8 @@ pub fn exchange_ha_info(
     if r.broker_name.is_some() {
         let refuse = |why| Refusal::new(ResponseCode::NO_PERMISSION, why);
         broker.joins.check(&broker.identity, &r, peer.addr).map_err(refuse)?;
-        if broker.metadata.switch_on(&broker.offsets) {
+        // A change may be under way, and waits for the disk.
+        if blocking(|| broker.metadata.switch_on(&broker.offsets)) {
             info!("a slave has come: changes of topics, groups and offsets go into the log from now on");
         }
         answer.cluster_name = Some(broker.config.cluster.clone().into());
