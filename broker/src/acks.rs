@@ -99,6 +99,14 @@ impl Promise {
         }
     }
 
+    /// Waits no longer than until then.
+    pub fn hurry(&mut self, latest: Instant) {
+        let copies = self.copies.as_mut().map(|copies| &mut copies.due);
+        for due in self.flush.as_mut().into_iter().chain(copies) {
+            due.deadline = due.deadline.min(latest);
+        }
+    }
+
     /// Says whether the copies it asks for are those of so many members.
     pub fn is_of(&self, members: usize) -> bool {
         self.copies.is_none_or(|copies| copies.members == members)

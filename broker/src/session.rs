@@ -12,6 +12,7 @@ use daemon::metrics::Sample;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::{self, FrameView};
 use protocol::requests::NoFields;
+use remoting::connection::DRAIN;
 use remoting::{Peer, Service, Session};
 use store::{AppendError, Batch, Entry, Stored};
 use tokio::sync::futures::Notified;
@@ -28,6 +29,8 @@ use crate::unanswered::Unanswered;
 
 /// Pulls of one connection held at once; a client has one per queue.
 const MAX_PARKED: usize = 16_384;
+/// How long sends wait on a connection that stops: a late answer tells more than none.
+const LAST_ANSWERS: Duration = DRAIN.saturating_sub(Duration::from_millis(500));
 /// Bytes of answers gathered before they are written in the middle of releasing some.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Bytes of records gathered before they are appended in the middle of a read.
@@ -400,6 +403,7 @@ impl Session for BrokerSession {
 
     fn on_stop(&mut self, _out: &mut Vec<u8>) {
         let now = Instant::now();
+        self.unanswered.hurry(now + LAST_ANSWERS);
         self.deadlines = self.parked.keys().map(|token| (now, *token)).collect();
         self.parked.values_mut().for_each(|p| p.deadline = now);
     }

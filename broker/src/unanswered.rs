@@ -29,6 +29,11 @@ impl<T> Unanswered<T> {
         self.queue.push_back((promise, what));
     }
 
+    /// All that wait are due then at the latest. Their order stays.
+    pub fn hurry(&mut self, latest: Instant) {
+        self.queue.iter_mut().for_each(|(promise, _)| promise.hurry(latest));
+    }
+
     /// Takes out an answer whose time has come, with its code; the first of them.
     pub fn pop(&mut self, reached: impl Fn(&Promise) -> Reached, now: Instant) -> Option<(ResponseCode, T)> {
         let looked_at = if self.in_order { 1 } else { self.queue.len() };

@@ -321,6 +321,21 @@ async fn a_stopping_master_does_not_wait_for_ever() {
     drop(slave);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_slaves_when_the_master_stops_hears_that_they_are_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [&DOUBLE_WRITE[..], &[("drainTimeoutMillis", "20")]].concat();
+    let broker = Running::start(dir.path(), &settings).await;
+    let mut wire = broker.connect().await;
+    let _slave = Follower::connect(broker.ha, 0).await;
+    let waiting = wire.send(RequestCode::SEND_MESSAGE_V2, &message_fields("T", "0", ""), b"x").await;
+    assert!(runtime(&mut wire, "commitLogMaxOffset").await > 0, "it is stored");
+    broker.ask_to_stop();
+    let answer = wire.answer().await;
+    assert_eq!((answer.opaque, answer.code), (waiting, ResponseCode::FLUSH_SLAVE_TIMEOUT));
+    broker.stop().await;
+}
+
 async fn runtime(wire: &mut Wire, key: &str) -> u64 {
     let info = wire.call(RequestCode::GET_BROKER_RUNTIME_INFO, &[], b"").await;
     let text = String::from_utf8(info.body).unwrap();

@@ -18,7 +18,7 @@ use crate::mailbox::Mailbox;
 use crate::{Shutdown, server::Shared};
 
 /// How long a stopping connection waits for answers that are still due.
-const DRAIN: Duration = Duration::from_secs(3);
+pub const DRAIN: Duration = Duration::from_secs(3);
 /// Reads after which a connection lets others run, though there is more to read.
 const READS_IN_A_ROW: u32 = 8;
 /// A connection without anything to say keeps no larger buffer for answers.
