@@ -202,31 +202,8 @@ fn forget_taken(broker: &Broker, is_gone: impl Fn(&str, &str) -> bool) -> io::Re
 mod tests {
     use super::*;
     use store::disk::memory::MemoryDisk;
-    use store::{Batch, Store};
 
     use crate::test_slave;
-
-    fn tell(store: &Store, changes: Vec<Change>) {
-        let mut batch = Batch::default();
-        for body in super::super::encode(changes).unwrap() {
-            let record = message::NewRecord {
-                topic: METADATA_TOPIC,
-                queue_id: 0,
-                flag: 0,
-                sys_flag: 0,
-                born_timestamp: 1,
-                born_host: "127.0.0.1:1".parse().unwrap(),
-                store_host: "127.0.0.1:1".parse().unwrap(),
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: &body,
-                properties: "",
-                more_properties: "",
-            };
-            batch.push(store.queue_or_create(METADATA_TOPIC, 0).unwrap(), &record, 0, std::iter::empty());
-        }
-        store.append(&mut batch, 1).unwrap();
-    }
 
     #[test]
     fn a_slave_starts_though_its_disk_does_not_take_what_its_log_tells() {
@@ -234,7 +211,12 @@ mod tests {
         let disk = MemoryDisk::new(1 << 30);
         let broker = test_slave::open(dir.path(), &disk);
         recover(&broker).unwrap();
-        tell(&broker.store, vec![Change::PutGroup(crate::groups::new_group("G"))]);
+        broker.metadata.switch_on(&broker.offsets);
+        let tell = |changes: &mut Vec<Change>| {
+            changes.push(Change::PutGroup(crate::groups::new_group("G")));
+            Ok(())
+        };
+        broker.metadata.change(tell).unwrap();
         broker.store.close();
         drop(broker);
         // A file that is empty and whose writes fail when they are to be durable.
