@@ -10,17 +10,26 @@
 //! | `object.rs`, `step.rs` | what comes out: objects, steps, what is waited for |
 //! | `desired.rs`, `shape.rs` | what is wanted, and what of it holds for now |
 //! | `build/` | every object of a cluster, one file each |
+//! | `seen.rs`, `check.rs` | facts by group and member; what of a manifest this cluster cannot be |
+//! | `plan/` | what to do next, one file per decision |
+//! | `status.rs`, `conditions.rs` | what is reported |
 //! | `names.rs`, `labels.rs`, `hash.rs` | what everything is called, how it is found again, how versions are told apart |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod build;
+mod check;
+pub mod conditions;
 mod desired;
 pub mod facts;
 mod hash;
 pub mod labels;
 pub mod names;
 pub mod object;
+mod plan;
+mod seen;
 mod shape;
+mod status;
 pub mod step;
 
 pub use build::objects;
+pub use plan::plan;

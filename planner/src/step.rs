@@ -80,6 +80,8 @@ pub enum Action {
     CopyMetadata { from: u32, to: u32 },
     /// Evicts a pod through the Eviction API, which asks its disruption budget.
     Evict { pod: String, uid: String, resource_version: String },
+    /// Deletes a pod that does not run and cannot, as it is: nobody loses anything, and no budget is asked.
+    DeletePod { pod: String, uid: String, resource_version: String },
     /// Merges into a pod's metadata.
     PatchPod { pod: String, uid: String, patch: Value },
     /// Merges into a volume claim.
@@ -97,4 +99,11 @@ pub struct Waiting {
     pub message: String,
     /// Whether a person has to do something.
     pub blocked: bool,
+}
+
+impl Step {
+    /// Returns a step that disturbs nobody and makes no event.
+    pub(crate) fn quiet(action: Action, reason: impl Into<String>) -> Step {
+        Step { action, class: Class::None, reason: reason.into(), event: None }
+    }
 }

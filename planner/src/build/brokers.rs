@@ -21,10 +21,21 @@ const STORE: &str = "/data/store";
 pub(super) fn build(desired: &Desired, group: u32, shape: &GroupShape) -> Object {
     let spec = &desired.spec().brokers;
     let part = Part::Group(group);
-    let template = pod::build(
+    let template = template(desired, group);
+    let claim = (spec.storage.kind == StorageType::PersistentVolumeClaim)
+        .then(|| claim_template(desired, part, &shape.volume));
+    let headless = desired.names.brokers_headless();
+    let body = stateful_set(desired, part, shape.replicas, &headless, template, claim);
+    object(desired, part, Kind::StatefulSet, &desired.names.group(group), body)
+}
+
+/// Returns what a group's pods are made of; it depends on the manifest alone.
+pub(crate) fn template(desired: &Desired, group: u32) -> Value {
+    let spec = &desired.spec().brokers;
+    pod::build(
         desired,
         Pod {
-            part,
+            part: Part::Group(group),
             container: broker_container(desired, group),
             volumes: volumes(desired, group),
             grace_s: parse_duration(&spec.termination_grace_period).unwrap_or_default().as_secs(),
@@ -32,12 +43,7 @@ pub(super) fn build(desired: &Desired, group: u32, shape: &GroupShape) -> Object
             scheduling: &spec.scheduling,
             template: spec.pod_template.as_ref(),
         },
-    );
-    let claim = (spec.storage.kind == StorageType::PersistentVolumeClaim)
-        .then(|| claim_template(desired, part, &shape.volume));
-    let headless = desired.names.brokers_headless();
-    let body = stateful_set(desired, part, shape.replicas, &headless, template, claim);
-    object(desired, part, Kind::StatefulSet, &desired.names.group(group), body)
+    )
 }
 
 fn broker_container(desired: &Desired, group: u32) -> Value {

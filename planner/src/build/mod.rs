@@ -16,7 +16,7 @@ use crate::shape::Shape;
 
 pub(crate) mod addresses;
 mod broker_services;
-mod brokers;
+pub(crate) mod brokers;
 mod client_config;
 mod container;
 mod disruption_budgets;
@@ -24,7 +24,7 @@ pub(crate) mod endpoints;
 pub(crate) mod live_config;
 mod monitors;
 mod name_server_services;
-mod name_servers;
+pub(crate) mod name_servers;
 mod network_policies;
 pub(crate) mod pod;
 pub(crate) mod pod_template;

@@ -14,6 +14,15 @@ use crate::shape::Shape;
 const GRACE_S: u64 = 30;
 
 pub(super) fn build(desired: &Desired, shape: &Shape) -> Object {
+    let template = template(desired);
+    let headless = desired.names.name_servers_headless();
+    let body =
+        stateful_set(desired, Part::NameServers, shape.name_servers.replicas, &headless, template, None);
+    object(desired, Part::NameServers, Kind::StatefulSet, &desired.names.name_servers(), body)
+}
+
+/// Returns what name servers' pods are made of; it depends on the manifest alone.
+pub(crate) fn template(desired: &Desired) -> Value {
     let spec = &desired.spec().name_servers;
     let static_config = static_config::name_servers(desired).reference.name;
     let mut ports: Vec<(String, i32)> =
@@ -30,7 +39,7 @@ pub(super) fn build(desired: &Desired, shape: &Shape) -> Object {
             resources: &spec.resources,
         },
     );
-    let template = pod::build(
+    pod::build(
         desired,
         Pod {
             part: Part::NameServers,
@@ -44,11 +53,7 @@ pub(super) fn build(desired: &Desired, shape: &Shape) -> Object {
             scheduling: &spec.scheduling,
             template: spec.pod_template.as_ref(),
         },
-    );
-    let headless = desired.names.name_servers_headless();
-    let body =
-        stateful_set(desired, Part::NameServers, shape.name_servers.replicas, &headless, template, None);
-    object(desired, Part::NameServers, Kind::StatefulSet, &desired.names.name_servers(), body)
+    )
 }
 
 /// Returns a StatefulSet whose pods are replaced only by the planner's word, all started at once.

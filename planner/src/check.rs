@@ -1,0 +1,123 @@
+//! Checks of a manifest that need a look at what runs: `manifest::validate` does the others.
+
+use manifest::cluster::Object as Json;
+
+use crate::build::pod_template;
+use crate::desired::Desired;
+use crate::labels::{ADOPT, CLUSTER_UID};
+use crate::seen::Seen;
+use crate::step::Waiting;
+
+/// Returns why the manifest cannot be applied to this cluster; what runs is left as it is then.
+pub(crate) fn check(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
+    let mut problems = version_jump(desired);
+    problems.extend(pod_templates(desired));
+    problems.extend(unknown_groups(desired, seen));
+    problems.extend(volumes_of_another(desired, seen));
+    problems
+}
+
+fn refuse(reason: &'static str, message: String) -> Waiting {
+    Waiting { reason, message, blocked: true }
+}
+
+fn version_jump(desired: &Desired) -> Vec<Waiting> {
+    let Some(from) = &desired.facts.cluster.status.version else { return Vec::new() };
+    let to = &desired.effective.version;
+    match can_jump(from, to) {
+        true => Vec::new(),
+        false => vec![refuse(
+            "UnsupportedVersionJump",
+            format!(
+                "spec.version: \"{to}\" cannot follow {from}, which runs: one minor version up or down at a time, \
+                 within one major version; set it to one that is near"
+            ),
+        )],
+    }
+}
+
+/// Any patch, one minor version up or down; a major version changes only while it is 0 on neither side.
+fn can_jump(from: &str, to: &str) -> bool {
+    let numbers = |version: &str| {
+        let core = version.split(['-', '+']).next().unwrap_or_default();
+        let mut parts = core.split('.').map(|part| part.parse::<u64>().ok());
+        Some((parts.next()??, parts.next()??))
+    };
+    match (numbers(from), numbers(to)) {
+        (Some((from_major, from_minor)), Some((to_major, to_minor))) => {
+            from_major == to_major && from_minor.abs_diff(to_minor) <= 1
+        }
+        _ => true,
+    }
+}
+
+fn pod_templates(desired: &Desired) -> Vec<Waiting> {
+    let spec = desired.spec();
+    let templates: [(&str, Option<&Json>); 2] = [
+        ("nameServers", spec.name_servers.pod_template.as_ref()),
+        ("brokers", spec.brokers.pod_template.as_ref()),
+    ];
+    let problems = templates.into_iter().flat_map(|(role, template)| {
+        let problems = template.map(pod_template::problems).unwrap_or_default();
+        problems
+            .into_iter()
+            .map(move |text| refuse("InvalidSpec", format!("spec.{role}.podTemplate: {text}")))
+    });
+    problems.collect()
+}
+
+fn unknown_groups(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
+    let known = |index: i32| {
+        let recorded = &desired.facts.cluster.status.brokers.group_statuses;
+        // One that has gone was known: lists may keep it.
+        index < desired.facts.cluster.status.brokers.next_group_index
+            || recorded.iter().any(|group| group.index == index)
+            || u32::try_from(index).is_ok_and(|index| seen.groups.contains_key(&index))
+    };
+    let unknown = desired.spec().brokers.remove.iter().filter(|index| !known(**index));
+    unknown
+        .map(|index| {
+            let text = format!("spec.brokers.remove: there is no group {index}; remove it from the list");
+            refuse("UnknownGroupIndex", text)
+        })
+        .collect()
+}
+
+/// Volumes outlive their cluster. One of the same name takes them over only when told to.
+fn volumes_of_another(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
+    let adopted = desired.facts.cluster.annotations.get(ADOPT);
+    let foreign = seen.groups.values().flat_map(|group| group.claims.values()).filter_map(|claim| {
+        let uid = claim.annotations.get(CLUSTER_UID)?;
+        (*uid != desired.facts.cluster.uid && Some(uid) != adopted).then_some((claim, uid))
+    });
+    foreign
+        .map(|(claim, uid)| {
+            let text = format!(
+                "volume claim {} is of an earlier cluster (uid {uid}); to go on with its messages annotate this cluster \
+                 with {ADOPT}={uid}, to start empty delete the claim",
+                claim.name
+            );
+            refuse("NameCollision", text)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_change_by_one_minor_number_at_most() {
+        let cases = [
+            ("0.1.0", "0.1.9", true),
+            ("0.1.0", "0.2.0-rc.1", true),
+            ("0.2.0", "0.1.3", true),
+            ("0.1.0", "0.3.0", false),
+            ("1.0.0", "0.1.0", false),
+            ("odd", "0.1.0", true),
+        ];
+        for (from, to, allowed) in cases {
+            assert_eq!(can_jump(from, to), allowed, "{from} {to}");
+        }
+    }
+}

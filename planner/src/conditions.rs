@@ -1,0 +1,404 @@
+//! The conditions: what holds, why in one word, and in words what happens next or what to do.
+
+use manifest::cluster::status::{Condition, GroupStatus};
+use manifest::cluster::{FlushMode, ReplicationMode, StorageType};
+
+use crate::desired::Desired;
+use crate::plan::Outcome;
+use crate::seen::Seen;
+use crate::status::{is_ready, is_writable};
+use crate::step::{Action, Waiting};
+
+/// Every reason by its condition; each has a section in the manual.
+pub const REASONS: &[(&str, &[&str])] = &[
+    (
+        "SpecAccepted",
+        &["Accepted", "InvalidSpec", "UnsupportedVersionJump", "UnknownGroupIndex", "NameCollision"],
+    ),
+    (
+        "Ready",
+        &[
+            "AllInSync",
+            "Creating",
+            "RollingOut",
+            "ScalingOut",
+            "ScalingIn",
+            "ResizingStorage",
+            "AwaitingApproval",
+            "Degraded",
+            "Unavailable",
+            "Paused",
+            "Stopped",
+            "InvalidSpec",
+            "Deleting",
+            "ObservationFailed",
+        ],
+    ),
+    (
+        "Available",
+        &["AllGroupsWritable", "GroupWithoutMaster", "NoNameServer", "Stopped", "ObservationFailed"],
+    ),
+    (
+        "Progressing",
+        &["RollingOut", "ScalingOut", "ScalingIn", "Upgrading", "ResizingStorage", "Idle", "Blocked"],
+    ),
+    (
+        "Degraded",
+        &[
+            "ReplicaOutOfSync",
+            "MemberNotReady",
+            "VolumeLost",
+            "StoreIdentityMismatch",
+            "AsExpected",
+            "ObservationFailed",
+        ],
+    ),
+    (
+        "Redundant",
+        &["AllGroupsRedundant", "SingleReplica", "AsyncReplication", "EphemeralStorage", "ReplicaOutOfSync"],
+    ),
+    (
+        "ScaleIn",
+        &["Draining", "OrderedTopic", "IdleGroup", "LastWritableGroup", "TimedOut", "Refused", "Done"],
+    ),
+    (
+        "StorageResized",
+        &["Matches", "ResizePending", "FileSystemResizePending", "ExpansionUnsupported", "ShrinkRefused"],
+    ),
+    ("Paused", &["Requested"]),
+    ("Stopped", &["Requested"]),
+];
+
+/// What is said of one condition.
+struct Said {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+fn said(status: &'static str, reason: &'static str, message: impl Into<String>) -> Said {
+    Said { status, reason, message: message.into() }
+}
+
+/// Returns all conditions; one that says what it said before keeps its time.
+pub(crate) fn conditions(
+    desired: &Desired,
+    seen: &Seen,
+    outcome: &Outcome,
+    groups: &[GroupStatus],
+) -> Vec<Condition> {
+    let view = View { desired, seen, outcome, groups };
+    let mut all = vec![
+        ("SpecAccepted", view.spec_accepted()),
+        ("Ready", view.ready()),
+        ("Available", view.available()),
+        ("Progressing", view.progressing()),
+        ("Degraded", view.degraded()),
+        ("Redundant", view.redundant()),
+        ("StorageResized", view.storage_resized()),
+    ];
+    all.extend(view.scale_in().map(|said| ("ScaleIn", said)));
+    if desired.spec().paused {
+        let text = "spec.paused is true: nothing is written; members go on";
+        all.push(("Paused", said("True", "Requested", text)));
+    }
+    if desired.spec().stopped {
+        all.push(("Stopped", said("True", "Requested", "spec.stopped is true: members stop, volumes stay")));
+    }
+    all.into_iter().map(|(kind, said)| condition(desired, kind, said)).collect()
+}
+
+fn condition(desired: &Desired, kind: &str, said: Said) -> Condition {
+    let before = desired.facts.cluster.status.conditions.iter().find(|condition| condition.kind == kind);
+    let same = before.filter(|before| before.status == said.status);
+    let generation = match desired.spec().paused {
+        true => before.and_then(|before| before.observed_generation),
+        false => Some(desired.facts.cluster.generation),
+    };
+    Condition {
+        kind: kind.to_owned(),
+        status: said.status.to_owned(),
+        reason: said.reason.to_owned(),
+        message: said.message.chars().take(1_024).collect(),
+        last_transition_time: same
+            .map_or_else(|| desired.now.to_string(), |same| same.last_transition_time.clone()),
+        observed_generation: generation,
+    }
+}
+
+struct View<'a, 'b> {
+    desired: &'a Desired<'b>,
+    seen: &'a Seen<'b>,
+    outcome: &'a Outcome,
+    groups: &'a [GroupStatus],
+}
+
+impl View<'_, '_> {
+    fn waiting(&self, reasons: &[&str]) -> Option<&Waiting> {
+        self.outcome.waiting.iter().find(|waiting| reasons.contains(&waiting.reason))
+    }
+
+    fn spec_accepted(&self) -> Said {
+        let refused =
+            self.outcome.refused.first().or_else(|| self.waiting(&["NameCollision", "InvalidSpec"]));
+        match refused {
+            Some(refused) => {
+                let texts: Vec<&str> =
+                    self.outcome.refused.iter().map(|refused| refused.message.as_str()).collect();
+                let text = if texts.is_empty() { refused.message.clone() } else { texts.join("; ") };
+                said("False", refused.reason, text)
+            }
+            None => said("True", "Accepted", "all checks passed"),
+        }
+    }
+
+    /// The first thing that stands between what is and what should be.
+    fn ready(&self) -> Said {
+        let spec = self.desired.spec();
+        let available = self.available();
+        let degraded = self.degraded();
+        if self.desired.facts.cluster.deleting {
+            let text = self.waiting(&["Deleting"]).map_or("it goes", |waiting| &waiting.message);
+            return said("False", "Deleting", text);
+        }
+        if spec.paused {
+            return said(
+                "False",
+                "Paused",
+                "spec.paused is true: whether all is as it should be is not looked after",
+            );
+        }
+        if let Some(refused) = self.outcome.refused.first() {
+            return said("False", "InvalidSpec", format!("what runs is left as it is: {}", refused.message));
+        }
+        if spec.stopped {
+            return said("False", "Stopped", "set spec.stopped to false to start it");
+        }
+        if available.status == "Unknown" {
+            return said("Unknown", "ObservationFailed", available.message);
+        }
+        let created = self.desired.facts.cluster.status.version.is_some();
+        if !created && (available.status != "True" || degraded.status == "True") {
+            return said("False", "Creating", available_or(&available, &degraded));
+        }
+        if let Some(waiting) = self.waiting(&["AwaitingApproval"]) {
+            return said("False", "AwaitingApproval", waiting.message.clone());
+        }
+        let progress = self.progressing();
+        match progress.reason {
+            "Upgrading" => return said("False", "RollingOut", progress.message),
+            "RollingOut" | "ScalingOut" | "ScalingIn" | "ResizingStorage" => {
+                return said("False", progress.reason, progress.message);
+            }
+            _ => {}
+        }
+        if available.status != "True" {
+            return said("False", "Unavailable", available.message);
+        }
+        if degraded.status == "True" {
+            return said("False", "Degraded", degraded.message);
+        }
+        if let Some(blocked) = self.outcome.waiting.iter().find(|waiting| waiting.blocked) {
+            return said("False", "Degraded", blocked.message.clone());
+        }
+        said("True", "AllInSync", "everything is as the manifest says and in sync")
+    }
+
+    fn available(&self) -> Said {
+        if self.desired.spec().stopped {
+            return said("False", "Stopped", "spec.stopped is true");
+        }
+        if !self.seen.name_servers.pods.keys().any(|ordinal| self.seen.name_servers.is_ready(*ordinal)) {
+            return said("False", "NoNameServer", "no name server is ready: clients find no routes");
+        }
+        let active = || self.groups.iter().filter(|group| group.state == "Active");
+        let master_is_ready = |group: &GroupStatus| group.members.first().is_some_and(|master| master.ready);
+        if let Some(group) = active().find(|group| !master_is_ready(group)) {
+            let why = group.members.first().and_then(|master| master.message.as_deref());
+            let text = format!(
+                "the master of group {} is not ready: {}",
+                group.index,
+                why.unwrap_or("it has no pod yet")
+            );
+            return said("False", "GroupWithoutMaster", text);
+        }
+        let answers = |group: &GroupStatus| {
+            let pod = &group.members[0].pod;
+            self.desired.facts.members.get(pod).is_some_and(|answer| answer.known().is_some())
+        };
+        if let Some(group) = active().find(|group| !answers(group)) {
+            let text = format!("the master of group {} does not answer the operator", group.index);
+            return said("Unknown", "ObservationFailed", text);
+        }
+        if let Some(group) = active().find(|group| !is_writable(self.desired, group)) {
+            let text = format!("group {} takes no messages for now", group.index);
+            // While its master restarts others take them.
+            return match active().any(|group| is_writable(self.desired, group)) {
+                true => said("True", "AllGroupsWritable", text),
+                false => said("False", "GroupWithoutMaster", text),
+            };
+        }
+        said("True", "AllGroupsWritable", "every group takes messages")
+    }
+
+    fn progressing(&self) -> Said {
+        let outcome = self.outcome;
+        if outcome.rollout.outdated > 0 {
+            let upgrade =
+                self.desired.facts.cluster.status.version.as_deref() != Some(&self.desired.effective.version);
+            let reason = if upgrade { "Upgrading" } else { "RollingOut" };
+            let done = outcome.rollout.total - outcome.rollout.outdated;
+            let waits =
+                self.waiting(&["RollingOut", "AwaitingApproval"]).map_or("", |waiting| &waiting.message);
+            let text = format!(
+                "{done} of {} pods are up to date; {}",
+                outcome.rollout.total,
+                or(waits, "one restarts")
+            );
+            return said("True", reason, text);
+        }
+        if let Some(group) =
+            self.groups.iter().find(|group| ["Draining", "Removing"].contains(&group.state.as_str()))
+        {
+            let waits = self.waiting(&["Draining", "TimedOut", "IdleGroup", "OrderedTopic"]);
+            let text = waits
+                .map_or_else(|| format!("group {} goes", group.index), |waiting| waiting.message.clone());
+            return said("True", "ScalingIn", text);
+        }
+        let wanted = i32::try_from(self.desired.replicas_per_group()).unwrap_or(i32::MAX);
+        let members = |group: &GroupStatus| i32::try_from(group.members.len()).unwrap_or(i32::MAX);
+        let known = self.desired.facts.cluster.status.version.is_some();
+        if let Some(group) =
+            self.groups.iter().find(|group| group.state == "Joining" || (known && members(group) < wanted))
+        {
+            let text = format!("group {} gets its members, then its topics, then messages", group.index);
+            return said("True", "ScalingOut", text);
+        }
+        if let Some(group) = self.groups.iter().find(|group| members(group) > wanted) {
+            return said(
+                "True",
+                "ScalingIn",
+                format!("group {} has more members than it should", group.index),
+            );
+        }
+        if !outcome.resizing.is_empty() {
+            return said("True", "ResizingStorage", format!("growing: {}", outcome.resizing.join(", ")));
+        }
+        if let Some(waiting) = self.waiting(&["ScalingIn", "ScalingOut"]) {
+            return said("True", waiting.reason, waiting.message.clone());
+        }
+        match outcome.waiting.iter().find(|waiting| waiting.blocked) {
+            Some(blocked) => said("False", "Blocked", blocked.message.clone()),
+            None => said("False", "Idle", "nothing is to be done"),
+        }
+    }
+
+    fn degraded(&self) -> Said {
+        if let Some(waiting) = self.waiting(&["StoreIdentityMismatch", "VolumeLost"]) {
+            return said("True", waiting.reason, waiting.message.clone());
+        }
+        if self.desired.spec().stopped {
+            return said("False", "AsExpected", "spec.stopped is true");
+        }
+        let wanted = usize::try_from(self.desired.replicas_per_group()).unwrap_or(usize::MAX);
+        for group in self.groups.iter().filter(|group| group.state == "Active") {
+            if let Some(member) = group.members.iter().find(|member| !member.ready) {
+                let why = member.message.as_deref().unwrap_or_default();
+                return said("True", "MemberNotReady", format!("{} is not ready: {why}", member.pod));
+            }
+            if group.members.len() < wanted {
+                let text = format!("group {} has {} of {wanted} members", group.index, group.members.len());
+                return said("True", "MemberNotReady", text);
+            }
+        }
+        for group in self.groups.iter().filter(|group| group.state == "Active" && is_ready(group)) {
+            let unknown = group.members.iter().find(|member| {
+                self.desired.facts.members.get(&member.pod).is_none_or(|answer| answer.known().is_none())
+            });
+            if let Some(member) = unknown {
+                return said(
+                    "Unknown",
+                    "ObservationFailed",
+                    format!("{} does not answer the operator", member.pod),
+                );
+            }
+            if group.in_sync.len() < group.members.len() {
+                let text = format!("a slave of group {} is not in sync with its master", group.index);
+                return said("True", "ReplicaOutOfSync", text);
+            }
+        }
+        said("False", "AsExpected", "every member is ready and in sync")
+    }
+
+    fn redundant(&self) -> Said {
+        let brokers = &self.desired.effective.brokers;
+        if brokers.storage_type == StorageType::EmptyDir {
+            return said(
+                "False",
+                "EphemeralStorage",
+                "messages go with their pod; use PersistentVolumeClaim to keep them",
+            );
+        }
+        if brokers.replicas_per_group < 2 {
+            return said(
+                "False",
+                "SingleReplica",
+                "each group has one member; set brokers.replicasPerGroup to 2 or more",
+            );
+        }
+        if brokers.replication_mode != ReplicationMode::Sync {
+            let text = "a master acknowledges before its slaves have a message; use replication.mode Sync";
+            return said("False", "AsyncReplication", text);
+        }
+        if self.groups.iter().any(|group| group.state == "Active" && group.in_sync.len() < 2) {
+            return said("False", "ReplicaOutOfSync", "a group has no slave in sync");
+        }
+        let flush = match brokers.flush_mode {
+            FlushMode::Sync => "power loss included",
+            FlushMode::Async => "power loss of all its hosts at once not included",
+        };
+        said("True", "AllGroupsRedundant", format!("each group survives the loss of one member, {flush}"))
+    }
+
+    fn scale_in(&self) -> Option<Said> {
+        let asked = ["Draining", "OrderedTopic", "IdleGroup", "LastWritableGroup", "TimedOut", "Refused"];
+        if let Some(waiting) = self.waiting(&asked) {
+            return Some(said("False", waiting.reason, waiting.message.clone()));
+        }
+        if self.groups.iter().any(|group| ["Draining", "Removing"].contains(&group.state.as_str())) {
+            return Some(said("False", "Draining", "a drained group is removed"));
+        }
+        let before = &self.desired.facts.cluster.status.conditions;
+        let was_asked = before.iter().any(|condition| condition.kind == "ScaleIn");
+        was_asked.then(|| said("True", "Done", "groups that had to go have gone"))
+    }
+
+    fn storage_resized(&self) -> Said {
+        if let Some(waiting) = self.waiting(&["ExpansionUnsupported", "ShrinkRefused"]) {
+            return said("False", waiting.reason, waiting.message.clone());
+        }
+        let patches = self.outcome.steps.iter().any(|step| {
+            matches!(&step.action, Action::OrphanStatefulSet { .. }) || step.event == Some("VolumeResized")
+        });
+        let waits = self.seen.groups.values().flat_map(|group| group.claims.values());
+        if waits.into_iter().any(|claim| claim.file_system_resize_pending) {
+            return said(
+                "False",
+                "FileSystemResizePending",
+                "volumes have grown; file systems grow when pods restart",
+            );
+        }
+        match patches || !self.outcome.resizing.is_empty() {
+            true => said("False", "ResizePending", "volumes grow"),
+            false => said("True", "Matches", "volumes are as the manifest says"),
+        }
+    }
+}
+
+fn available_or(available: &Said, degraded: &Said) -> String {
+    if available.status == "True" { degraded.message.clone() } else { available.message.clone() }
+}
+
+fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
+    if text.is_empty() { other } else { text }
+}

@@ -1,0 +1,78 @@
+//! The end of a cluster, in order: brokers, name servers, then volumes if they are to go, then the finalizer. What is
+//! owned and left goes by itself.
+
+use manifest::cluster::DeletionPolicy;
+
+use crate::desired::Desired;
+use crate::labels::{CLUSTER_UID, FINALIZER};
+use crate::object::ObjectRef;
+use crate::seen::{Seen, SeenRole};
+use crate::step::{Action, Class, Step, Waiting};
+
+/// Returns the next steps towards the end.
+pub(crate) fn decide(desired: &Desired, seen: &Seen) -> (Vec<Step>, Vec<Waiting>) {
+    if !desired.facts.cluster.finalizers.contains(FINALIZER) {
+        return (Vec::new(), Vec::new());
+    }
+    let wait = |message: &str| {
+        (Vec::new(), vec![Waiting { reason: "Deleting", message: message.to_owned(), blocked: false }])
+    };
+    if desired.spec().deletion.protection {
+        let message = "spec.deletion.protection is true: set it to false to let the cluster go";
+        return (
+            Vec::new(),
+            vec![Waiting { reason: "Deleting", message: message.to_owned(), blocked: true }],
+        );
+    }
+    let steps: Vec<Step> = seen.groups.values().filter_map(|group| stop(desired, &group.role)).collect();
+    if !steps.is_empty() {
+        return (steps, Vec::new());
+    }
+    if seen.has_brokers() {
+        return wait("brokers hand over what they have and stop");
+    }
+    if let Some(step) = stop(desired, &seen.name_servers) {
+        return (vec![step], Vec::new());
+    }
+    if !seen.name_servers.pods.is_empty() {
+        return wait("name servers stop");
+    }
+    if desired.spec().deletion.policy == DeletionPolicy::Delete {
+        let ours = |uid: Option<&String>| uid.is_some_and(|uid| *uid == desired.facts.cluster.uid);
+        let claims = seen.groups.values().flat_map(|group| group.claims.values());
+        let steps: Vec<Step> = claims
+            .filter(|claim| !claim.deleting && ours(claim.annotations.get(CLUSTER_UID)))
+            .map(|claim| Step {
+                action: Action::DeleteClaim { claim: claim.name.clone(), uid: claim.uid.clone() },
+                class: Class::DataRemoval,
+                reason: format!(
+                    "spec.deletion.policy is Delete: volume claim {} goes with the cluster",
+                    claim.name
+                ),
+                event: None,
+            })
+            .take(1)
+            .collect();
+        if !steps.is_empty() {
+            return (steps, Vec::new());
+        }
+    }
+    (
+        vec![Step::quiet(Action::RemoveFinalizer, "everything that must not outlive the cluster has gone")],
+        Vec::new(),
+    )
+}
+
+fn stop(desired: &Desired, role: &SeenRole) -> Option<Step> {
+    let set = role.set.filter(|set| !set.observed.deleting)?;
+    let name = set.observed.json.pointer("/metadata/name")?.as_str()?;
+    Some(Step {
+        action: Action::Delete {
+            object: ObjectRef::new(crate::object::Kind::StatefulSet, name),
+            uid: set.observed.uid.clone(),
+        },
+        class: Class::WritePause,
+        reason: format!("{} is deleted: {name} stops", desired.names.cluster),
+        event: None,
+    })
+}

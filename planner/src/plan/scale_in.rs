@@ -1,0 +1,180 @@
+//! Whether a draining group may go: its consumers have read everything, and clients had time to look for routes.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use manifest::cluster::{IdleGroups, ScaleInPolicy};
+
+use crate::facts::{Answer, DrainFacts};
+
+/// What decides about a drain.
+pub(crate) struct Drain<'a> {
+    pub(crate) policy: ScaleInPolicy,
+    pub(crate) idle_groups: IdleGroups,
+    /// Zero is never.
+    pub(crate) ignore_idle_after: Duration,
+    pub(crate) min_time: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) started: Timestamp,
+    /// Since when all members refuse messages; `None` while one may not.
+    pub(crate) read_only_since: Option<Timestamp>,
+    pub(crate) found: Answer<&'a DrainFacts>,
+    pub(crate) now: Timestamp,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// In one word of the condition `ScaleIn`, in one of the status, and in words.
+    Waiting {
+        reason: &'static str,
+        phase: &'static str,
+        message: String,
+    },
+    Drained,
+}
+
+/// Decides whether the group may go.
+pub(crate) fn decide(drain: &Drain) -> Progress {
+    let waiting = |reason, phase, message: String| Progress::Waiting { reason, phase, message };
+    let Some(since) = drain.read_only_since else {
+        return waiting("Draining", "Requested", "its members are told to refuse messages".to_owned());
+    };
+    if drain.policy == ScaleInPolicy::Force {
+        return Progress::Drained;
+    }
+    let Answer::Known(found) = drain.found else {
+        return waiting(
+            "Draining",
+            "WriteDisabled",
+            "what its consumers have read is not known yet".to_owned(),
+        );
+    };
+    if let Some(topic) = found.ordered_topics.first() {
+        let text = format!(
+            "topic {topic} is ordered: with fewer groups its order would break; raise spec.brokers.groups again, or set \
+             scaleIn.policy to Force"
+        );
+        return waiting("OrderedTopic", "Draining", text);
+    }
+    if !found.routes_are_read_only {
+        return waiting("Draining", "WriteDisabled", "a name server still leads producers to it".to_owned());
+    }
+    let late = elapsed(drain.started, drain.now) > drain.timeout;
+    if found.remaining > 0 {
+        let text = format!("consumers have {} messages to read", found.remaining);
+        return match late {
+            true => waiting(
+                "TimedOut",
+                "Draining",
+                format!("{text} after {}s; start them", drain.timeout.as_secs()),
+            ),
+            false => waiting("Draining", "Draining", text),
+        };
+    }
+    if let Some(idle) = found.idle.iter().find(|idle| !is_ignored(drain, idle.idle_for)) {
+        let text = format!(
+            "consumer group {} has {} messages to read and no members; start one, delete the group, or set \
+             scaleIn.idleGroups to Drop",
+            idle.name, idle.remaining
+        );
+        return waiting("IdleGroup", "Draining", text);
+    }
+    let passed = elapsed(since, drain.now);
+    if passed < drain.min_time {
+        let left = (drain.min_time - passed).as_secs() + 1;
+        return waiting(
+            "Draining",
+            "Draining",
+            format!("everything is read; {left}s more for clients to look for routes"),
+        );
+    }
+    Progress::Drained
+}
+
+fn is_ignored(drain: &Drain, idle_for: Answer<Duration>) -> bool {
+    let long_enough = matches!(idle_for, Answer::Known(time) if time >= drain.ignore_idle_after);
+    drain.idle_groups == IdleGroups::Drop && !drain.ignore_idle_after.is_zero() && long_enough
+}
+
+/// Returns the time between the two; none when clocks disagree.
+pub(crate) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_secs(u64::try_from(to.as_second() - from.as_second()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::IdleGroup;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_900_000_000 + second).unwrap()
+    }
+
+    fn drain(found: Answer<&DrainFacts>, now: i64) -> Drain<'_> {
+        Drain {
+            policy: ScaleInPolicy::Drain,
+            idle_groups: IdleGroups::Block,
+            ignore_idle_after: Duration::ZERO,
+            min_time: Duration::from_secs(60),
+            timeout: Duration::from_secs(1_000),
+            started: at(0),
+            read_only_since: Some(at(0)),
+            found,
+            now: at(now),
+        }
+    }
+
+    fn short(progress: &Progress) -> (&'static str, &'static str) {
+        match progress {
+            Progress::Waiting { reason, phase, .. } => (reason, phase),
+            Progress::Drained => ("Done", ""),
+        }
+    }
+
+    #[test]
+    fn a_group_goes_only_when_nothing_is_left_to_read() {
+        let empty = DrainFacts { routes_are_read_only: true, ..DrainFacts::default() };
+        let led_to = DrainFacts::default();
+        let full = DrainFacts { remaining: 5, ..empty.clone() };
+        let ordered = DrainFacts { ordered_topics: vec!["t".to_owned()], ..empty.clone() };
+        let idle = |idle_for| DrainFacts {
+            idle: vec![IdleGroup { name: "g".to_owned(), remaining: 3, idle_for }],
+            ..empty.clone()
+        };
+        let (unknown, hour) = (idle(Answer::Unknown), idle(Answer::Known(Duration::from_secs(3_600))));
+        let drop = |found, after| Drain {
+            idle_groups: IdleGroups::Drop,
+            ignore_idle_after: Duration::from_secs(after),
+            ..drain(Answer::Known(found), 90)
+        };
+        let cases = [
+            (
+                "writes are on",
+                Drain { read_only_since: None, ..drain(Answer::Known(&empty), 90) },
+                "Draining",
+            ),
+            ("nothing is known", drain(Answer::Unknown, 90), "Draining"),
+            ("routes lead to it", drain(Answer::Known(&led_to), 90), "Draining"),
+            ("messages are left", drain(Answer::Known(&full), 90), "Draining"),
+            ("for too long", drain(Answer::Known(&full), 2_000), "TimedOut"),
+            ("order would break", drain(Answer::Known(&ordered), 90), "OrderedTopic"),
+            ("an idle group", drain(Answer::Known(&hour), 90), "IdleGroup"),
+            ("an idle group, too short", drop(&hour, 7_200), "IdleGroup"),
+            ("an idle group, nobody knows how long", drop(&unknown, 60), "IdleGroup"),
+            ("an idle group, 0s is never", drop(&hour, 0), "IdleGroup"),
+            ("an idle group, long enough", drop(&hour, 60), "Done"),
+            ("too early", drain(Answer::Known(&empty), 59), "Draining"),
+            ("empty", drain(Answer::Known(&empty), 60), "Done"),
+            ("forced", Drain { policy: ScaleInPolicy::Force, ..drain(Answer::Unknown, 0) }, "Done"),
+            (
+                "forced, but writes are on",
+                Drain { policy: ScaleInPolicy::Force, read_only_since: None, ..drain(Answer::Unknown, 0) },
+                "Draining",
+            ),
+        ];
+        for (name, drain, expected) in cases {
+            assert_eq!(short(&decide(&drain)).0, expected, "{name}");
+        }
+    }
+}
