@@ -125,7 +125,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("logFormat", Field("spec.logging.format")),
     key("logLevel", Field("spec.logging.level")),
     key("longPollingEnable", Restart(Flag)),
-    key("mappedFileSizeCommitLog", Restart(Bytes(128 << 10, 1 << 30))),
+    key("mappedFileSizeCommitLog", Immutable(Bytes(128 << 10, 1 << 30))),
     key("maxBufferedBytes", Restart(Bytes(16 << 20, 1 << 40))),
     key("maxConnections", Restart(Number(1, 1_000_000))),
     key("maxHaConnections", Restart(Number(1, 1_024))),
