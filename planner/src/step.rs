@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use manifest::cluster::ClusterStatus;
 use serde_json::Value;
 
-use crate::object::{Object, ObjectRef};
+use crate::object::{Kind, Object, ObjectRef};
 
 /// What to do now. All steps of a plan may be taken in order; after them, observe and plan again.
 ///
-/// Before a step whose class is not [`Class::None`] the operator observes live (past its caches), plans again, and takes
-/// the step only if the new plan has it too.
+/// Before a step that [`Step::looks_again`] the operator observes live (past its caches), plans again, and takes the step
+/// only if the new plan has the same action.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     /// First what disturbs nobody, then at most one step that does.
@@ -102,6 +102,14 @@ pub struct Waiting {
 }
 
 impl Step {
+    /// Whether an old view must not lead to this step: what disturbs someone, and making a StatefulSet, which could be
+    /// that of a group that was removed meanwhile.
+    pub fn looks_again(&self) -> bool {
+        let makes_pods =
+            matches!(&self.action, Action::Create(object) if object.reference.kind == Kind::StatefulSet);
+        self.class != Class::None || makes_pods
+    }
+
     /// Returns a step that disturbs nobody and makes no event.
     pub(crate) fn quiet(action: Action, reason: impl Into<String>) -> Step {
         Step { action, class: Class::None, reason: reason.into(), event: None }

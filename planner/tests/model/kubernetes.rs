@@ -1,0 +1,431 @@
+//! The API server, the StatefulSet controller, the kubelet and the daemons, simplified.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+use manifest::Validated;
+use planner::facts::{
+    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, Observed, PodFacts, StorageClassFacts,
+    StoreState,
+};
+use planner::object::{Kind, Object, ObjectRef};
+use planner::step::Plan;
+use serde_json::{Value, json};
+
+use crate::Random;
+
+/// A version that no registry has.
+pub const BAD_VERSION: &str = "0.1.666";
+/// How many views ago the operator may look.
+const OLDEST_VIEW: usize = 6;
+
+#[derive(Clone)]
+pub struct Pod {
+    pub facts: PodFacts,
+    /// Ticks until it is ready.
+    pub starts_in: u64,
+    /// What a broker has taken over, and its lag.
+    pub settings: BTreeMap<String, String>,
+    pub lag: u64,
+}
+
+pub struct World {
+    pub verbose: bool,
+    pub now: Timestamp,
+    pub manifest: Validated,
+    pub cluster: ClusterFacts,
+    pub objects: BTreeMap<ObjectRef, Observed>,
+    pub pods: BTreeMap<String, Pod>,
+    pub claims: BTreeMap<String, ClaimFacts>,
+    /// Stores on claims.
+    pub stores: BTreeMap<String, String>,
+    /// Messages not read, and topics, by group.
+    pub unread: BTreeMap<u32, u64>,
+    pub topics: BTreeMap<u32, u32>,
+    /// Groups that were removed: their numbers must not come again.
+    pub removed: BTreeSet<u32>,
+    views: Vec<(Validated, Facts)>,
+    next: u64,
+}
+
+impl World {
+    pub fn new(manifest: Validated, verbose: bool) -> World {
+        World {
+            verbose,
+            now: "2030-01-01T00:00:00Z".parse().unwrap(),
+            cluster: ClusterFacts {
+                name: manifest.name().to_owned(),
+                namespace: "default".to_owned(),
+                uid: "cluster-uid".to_owned(),
+                generation: 1,
+                ..ClusterFacts::default()
+            },
+            manifest,
+            objects: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            views: Vec::new(),
+            next: 1,
+        }
+    }
+
+    pub fn log(&self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            println!("{} {}", self.now, text());
+        }
+    }
+
+    pub fn fresh(&mut self) -> String {
+        self.next += 1;
+        self.next.to_string()
+    }
+
+    /// Time passes, and everyone but the operator does what it does.
+    pub fn tick(&mut self, random: &mut Random, faults: bool) {
+        let seconds = 1 + random.below(if faults { 12 } else { 20 });
+        self.now = Timestamp::from_second(self.now.as_second() + i64::try_from(seconds).unwrap()).unwrap();
+        self.run_sets(random);
+        self.run_pods(random, faults);
+        self.run_consumers(random);
+        self.keep_view();
+    }
+
+    fn run_sets(&mut self, random: &mut Random) {
+        let sets: Vec<ObjectRef> =
+            self.objects.keys().filter(|reference| reference.kind == Kind::StatefulSet).cloned().collect();
+        for set in sets {
+            let json = self.objects[&set].json.clone();
+            let replicas = json["spec"]["replicas"].as_u64().unwrap();
+            let of_set = |pod: &str| pod.rsplit_once('-').is_some_and(|(start, _)| start == set.name);
+            let there: Vec<String> = self.pods.keys().filter(|pod| of_set(pod)).cloned().collect();
+            for pod in &there {
+                let ordinal: u64 = pod.rsplit_once('-').unwrap().1.parse().unwrap();
+                if ordinal >= replicas {
+                    self.pods.get_mut(pod).unwrap().facts.terminating = true;
+                }
+            }
+            for ordinal in 0..replicas {
+                let name = format!("{}-{ordinal}", set.name);
+                if !self.pods.contains_key(&name) {
+                    self.start_pod(&name, &json, random);
+                }
+            }
+            let count = self.pods.keys().filter(|pod| of_set(pod)).count();
+            let observed = self.objects.get_mut(&set).unwrap();
+            let generation = observed.json["metadata"]["generation"].clone();
+            let status = json!({ "replicas": count, "observedGeneration": generation });
+            if observed.json["status"] != status {
+                observed.json["status"] = status;
+                let version = self.fresh();
+                self.objects.get_mut(&set).unwrap().resource_version = version;
+            }
+        }
+    }
+
+    fn start_pod(&mut self, name: &str, set: &Value, random: &mut Random) {
+        let template = &set["spec"]["template"];
+        let image = template["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+        let map = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
+        let volumes = template["spec"]["volumes"].as_array().unwrap();
+        let config_maps =
+            volumes.iter().filter_map(|volume| volume["configMap"]["name"].as_str().map(str::to_owned));
+        if let Some(claim) = set["spec"]["volumeClaimTemplates"].get(0) {
+            let claim_name = format!("data-{name}");
+            if !self.claims.contains_key(&claim_name) {
+                let size = claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap().to_owned();
+                let facts = ClaimFacts {
+                    name: claim_name.clone(),
+                    uid: self.fresh(),
+                    labels: map(&claim["metadata"]["labels"]),
+                    annotations: map(&claim["metadata"]["annotations"]),
+                    requested: size.clone(),
+                    capacity: Some(size),
+                    storage_class: Some("usual".to_owned()),
+                    ..ClaimFacts::default()
+                };
+                self.claims.insert(claim_name, facts);
+            }
+        }
+        let bad = image.ends_with(BAD_VERSION);
+        let facts = PodFacts {
+            name: name.to_owned(),
+            uid: self.fresh(),
+            resource_version: self.fresh(),
+            labels: map(&template["metadata"]["labels"]),
+            annotations: map(&template["metadata"]["annotations"]),
+            image,
+            config_maps: config_maps.collect(),
+            trouble: bad.then(|| "ImagePullBackOff".to_owned()),
+            ..PodFacts::default()
+        };
+        let starts_in = if bad { u64::MAX } else { 1 + random.below(3) };
+        self.pods.insert(name.to_owned(), Pod { facts, starts_in, settings: BTreeMap::new(), lag: 1_000 });
+    }
+
+    fn run_pods(&mut self, random: &mut Random, faults: bool) {
+        let gone: Vec<String> = self
+            .pods
+            .values()
+            .filter(|pod| pod.facts.terminating)
+            .map(|pod| pod.facts.name.clone())
+            .collect();
+        gone.into_iter().for_each(|pod| {
+            self.pods.remove(&pod);
+        });
+        let names: Vec<String> = self.pods.keys().cloned().collect();
+        for name in names {
+            if self.pods[&name].starts_in == u64::MAX {
+                continue;
+            }
+            let starts_in = self.pods[&name].starts_in.saturating_sub(1);
+            let broker = self.group_of(&name).is_some();
+            if broker && starts_in == 0 {
+                // The mounted file comes late; a new process has read it at its start.
+                let first = self.pods[&name].settings.is_empty();
+                if let Some(mounted) = self.mounted(&name).filter(|_| first || random.one_in(5)) {
+                    self.hand_over(&name, mounted);
+                }
+                self.make_store(&name);
+            }
+            let healthy = !broker || self.store_state(&name) == StoreState::Ok;
+            let crash = faults && random.one_in(60);
+            let now = self.now;
+            let pod = self.pods.get_mut(&name).unwrap();
+            pod.starts_in = if crash { 1 + random.below(4) } else { starts_in };
+            pod.lag = if pod.starts_in == 0 { pod.lag / 40 } else { 1_000 };
+            let ready = pod.starts_in == 0 && healthy && pod.lag < 100;
+            if ready != pod.facts.ready {
+                pod.facts.ready = ready;
+                pod.facts.ready_since = Some(now);
+                let version = self.fresh();
+                self.pods.get_mut(&name).unwrap().facts.resource_version = version;
+            }
+        }
+    }
+
+    /// What the kubelet mounts for a pod.
+    fn mounted(&self, pod: &str) -> Option<BTreeMap<String, String>> {
+        let group = self.group_of(pod)?;
+        let name = format!("{}-broker-{group}-live", self.cluster.name);
+        let config = self.objects.get(&ObjectRef::new(Kind::ConfigMap, name))?;
+        let text = config.json["data"][format!("{pod}.properties")].as_str()?;
+        Some(
+            text.lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .collect(),
+        )
+    }
+
+    /// A daemon ignores revisions that are not newer.
+    pub fn hand_over(&mut self, pod: &str, settings: BTreeMap<String, String>) {
+        let revision = |settings: &BTreeMap<String, String>| {
+            settings.get("configRevision").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
+        };
+        if let Some(pod) = self.pods.get_mut(pod)
+            && revision(&settings) > revision(&pod.settings)
+        {
+            pod.settings = settings;
+        }
+    }
+
+    fn make_store(&mut self, pod: &str) {
+        let claim = format!("data-{pod}");
+        let expected = self.pods[pod].settings.get("expectedStoreId");
+        if expected.is_none() && !self.pods[pod].settings.is_empty() && !self.stores.contains_key(&claim) {
+            let store = format!("store-{}", self.fresh());
+            self.stores.insert(claim, store);
+        }
+    }
+
+    fn store_state(&self, pod: &str) -> StoreState {
+        let expected = self.pods[pod].settings.get("expectedStoreId");
+        match (expected, self.stores.get(&format!("data-{pod}"))) {
+            (Some(_), None) => StoreState::VolumeLost,
+            (Some(expected), Some(store)) if expected != store => StoreState::StoreIdentityMismatch,
+            _ => StoreState::Ok,
+        }
+    }
+
+    fn run_consumers(&mut self, random: &mut Random) {
+        for group in self.groups() {
+            let master = format!("{}-broker-{group}-0", self.cluster.name);
+            let Some(pod) = self.pods.get(&master).filter(|pod| pod.facts.ready) else { continue };
+            let takes = pod.settings.get("brokerPermission").is_some_and(|permission| permission == "6");
+            let unread = self.unread.entry(group).or_default();
+            *unread = if takes { *unread + random.below(50) } else { *unread / 2 };
+        }
+    }
+
+    pub fn group_of(&self, pod: &str) -> Option<u32> {
+        let start = format!("{}-broker-", self.cluster.name);
+        pod.strip_prefix(&start)?.split('-').next()?.parse().ok()
+    }
+
+    /// Groups that have a StatefulSet.
+    pub fn groups(&self) -> Vec<u32> {
+        let sets = self.objects.keys().filter(|reference| reference.kind == Kind::StatefulSet);
+        sets.filter_map(|set| self.group_of(&set.name)).collect()
+    }
+
+    /// Everything as it is now; members answer unless they do not.
+    pub fn facts(&self, random: &mut Random, faults: bool) -> Facts {
+        let mut facts = self.state();
+        for pod in self.pods.values() {
+            let silent = pod.starts_in > 0 || (faults && random.one_in(15));
+            if self.group_of(&pod.facts.name).is_some() {
+                let answer = if silent { Answer::Unknown } else { Answer::Known(self.answer(pod)) };
+                facts.members.insert(pod.facts.name.clone(), answer);
+            }
+        }
+        for group in &self.cluster.status.brokers.group_statuses {
+            let index = u32::try_from(group.index).unwrap();
+            let silent = faults && random.one_in(15);
+            let drain = DrainFacts {
+                routes_are_read_only: true,
+                remaining: self.unread.get(&index).copied().unwrap_or(0),
+                ..DrainFacts::default()
+            };
+            facts.drains.insert(index, if silent { Answer::Unknown } else { Answer::Known(drain) });
+            let missing = 5 - self.topics.get(&index).copied().unwrap_or(0).min(5);
+            facts.copies.insert(index, if silent { Answer::Unknown } else { Answer::Known(missing) });
+        }
+        facts
+    }
+
+    fn answer(&self, pod: &Pod) -> MemberFacts {
+        let name = &pod.facts.name;
+        let setting =
+            |key: &str| pod.settings.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let master = name.ends_with("-0");
+        MemberFacts {
+            master,
+            store_id: self.stores.get(&format!("data-{name}")).cloned(),
+            store: self.store_state(name),
+            ready: pod.facts.ready,
+            lag_bytes: Some(if master { 0 } else { pod.lag }),
+            in_sync: pod.facts.ready,
+            config_revision: setting("configRevision"),
+            permission: u8::try_from(setting("brokerPermission")).unwrap(),
+            ..MemberFacts::default()
+        }
+    }
+
+    /// What the API server knows.
+    fn state(&self) -> Facts {
+        let mut facts = Facts {
+            cluster: self.cluster.clone(),
+            objects: self.objects.clone(),
+            pods: self.pods.values().map(|pod| pod.facts.clone()).collect(),
+            claims: self.claims.values().cloned().collect(),
+            ..Facts::default()
+        };
+        let class = StorageClassFacts { can_expand: true, is_default: true };
+        facts.storage_classes = Answer::Known(BTreeMap::from([("usual".to_owned(), class)]));
+        facts
+    }
+
+    fn keep_view(&mut self) {
+        self.views.push((self.manifest.clone(), self.state()));
+        if self.views.len() > OLDEST_VIEW {
+            self.views.remove(0);
+        }
+    }
+
+    /// What the operator's caches say: each kind as old as it likes.
+    pub fn cached(&self, random: &mut Random) -> (Validated, Facts) {
+        let (mut manifest, mut facts) = (self.manifest.clone(), self.facts(random, true));
+        let mut old = || {
+            let place = random.below(2 * self.views.len() as u64) as usize;
+            self.views.get(place)
+        };
+        if let Some((old_manifest, view)) = old() {
+            manifest = old_manifest.clone();
+            facts.cluster = view.cluster.clone();
+        }
+        if let Some((_, view)) = old() {
+            facts.objects = view.objects.clone();
+        }
+        if let Some((_, view)) = old() {
+            facts.pods = view.pods.clone();
+        }
+        if let Some((_, view)) = old() {
+            facts.claims = view.claims.clone();
+        }
+        (manifest, facts)
+    }
+
+    pub fn live_plan(&self) -> Plan {
+        planner::plan(&self.manifest, &self.facts(&mut Random(1), false), self.now)
+    }
+
+    pub fn put(&mut self, object: &Object) {
+        let version = self.fresh();
+        let generation = self.next;
+        let mut json = object.json.clone();
+        let before = self.objects.get(&object.reference);
+        json["metadata"]["generation"] = json!(generation);
+        if let Some(before) = before {
+            json["status"] = before.json["status"].clone();
+            if !before.json["spec"]["clusterIP"].is_null() {
+                json["spec"]["clusterIP"] = before.json["spec"]["clusterIP"].clone();
+            }
+        } else if object.reference.kind == Kind::Service && json["spec"]["clusterIP"].is_null() {
+            json["spec"]["clusterIP"] = json!(format!("10.96.{}.{}", generation / 250, generation % 250));
+        }
+        let uid = before.map(|before| before.uid.clone()).unwrap_or_else(|| format!("uid-{generation}"));
+        let created = before.and_then(|before| before.created).or(Some(self.now));
+        let observed =
+            Observed { json, uid, resource_version: version, created, deleting: false, foreign: false };
+        self.objects.insert(object.reference.clone(), observed);
+    }
+
+    /// Whether every pod is there and runs.
+    pub fn is_quiet(&self) -> bool {
+        let sets = self.objects.iter().filter(|(reference, _)| reference.kind == Kind::StatefulSet);
+        let mut pods = sets.flat_map(|(reference, set)| {
+            let replicas = set.json["spec"]["replicas"].as_u64().unwrap();
+            (0..replicas).map(|ordinal| format!("{}-{ordinal}", reference.name))
+        });
+        pods.all(|pod| self.pods.get(&pod).is_some_and(|pod| pod.facts.ready && !pod.facts.terminating))
+    }
+
+    /// Whether what runs is what the manifest says.
+    pub fn is_as_wanted(&self) -> Result<(), String> {
+        let spec = &self.manifest.cluster().spec;
+        let groups = self.groups();
+        let plan = self.live_plan();
+        let fail = |what: String| Err(format!("{what}; waiting: {:#?}", plan.waiting));
+        if groups.len() != usize::try_from(spec.brokers.groups).unwrap() {
+            return fail(format!("groups {groups:?}, wanted {}", spec.brokers.groups));
+        }
+        let brokers = spec.brokers.groups * spec.brokers.replicas_per_group;
+        if self.pods.len() != usize::try_from(brokers + spec.name_servers.replicas).unwrap() {
+            return fail(format!("pods {:?}", self.pods.keys().collect::<Vec<_>>()));
+        }
+        for pod in self.pods.values() {
+            if !pod.facts.image.ends_with(&format!(":{}", spec.version)) {
+                return fail(format!("{} runs {}", pod.facts.name, pod.facts.image));
+            }
+            let broker = self.group_of(&pod.facts.name).is_some();
+            if broker && pod.settings.get("brokerPermission").map(String::as_str) != Some("6") {
+                return fail(format!("{} takes no messages", pod.facts.name));
+            }
+            let size = spec.brokers.storage.size.as_ref();
+            if broker
+                && self.claims.get(&format!("data-{}", pod.facts.name)).map(|claim| &claim.requested) != size
+            {
+                return fail(format!("the volume of {} has not grown", pod.facts.name));
+            }
+        }
+        let ready = plan.status.conditions.iter().find(|condition| condition.kind == "Ready").unwrap();
+        if ready.status != "True" {
+            return fail(format!("not ready: {ready:?}"));
+        }
+        Ok(())
+    }
+}

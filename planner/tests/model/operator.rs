@@ -1,0 +1,320 @@
+//! The operator: observes, plans, carries out, as `step.rs` says, and may die after any write. Safety is checked at each.
+
+use manifest::cluster::ScaleInPolicy;
+use manifest::cluster::status::ClusterStatus;
+use planner::object::{Kind, ObjectRef};
+use planner::step::{Action, Class, Step};
+use serde_json::Value;
+
+use crate::Random;
+use crate::kubernetes::World;
+
+/// Reconciles once. Returns whether there was nothing to do.
+pub fn reconcile(world: &mut World, random: &mut Random, faults: bool) -> Result<bool, String> {
+    let (manifest, facts) = match faults {
+        true => world.cached(random),
+        false => (world.manifest.clone(), world.facts(random, false)),
+    };
+    let plan = planner::plan(&manifest, &facts, world.now);
+    if manifest.cluster().spec.paused && !plan.steps.is_empty() {
+        return Err(format!("I8: steps while paused: {:?}", plan.steps));
+    }
+    let disruptions = plan.steps.iter().filter(|step| step.class != Class::None).count();
+    if disruptions > 1 && !facts.cluster.deleting {
+        return Err(format!("more than one disruption in a plan: {:?}", plan.steps));
+    }
+    let nothing = plan.steps.is_empty() && plan.waiting.iter().all(|waiting| waiting.blocked);
+    for step in plan.steps {
+        if faults && random.one_in(12) {
+            // It dies before the write, and another one takes over.
+            return Ok(false);
+        }
+        if step.looks_again() && !still_planned(world, random, faults, &step) {
+            return Ok(false);
+        }
+        if faults && random.one_in(15) {
+            return Ok(false);
+        }
+        let done = take(world, &step, &facts.cluster.resource_version)?;
+        world.log(|| {
+            format!("{} {:?} {}", if done { "did" } else { "failed" }, short(&step.action), step.reason)
+        });
+        if !done {
+            return Ok(false);
+        }
+    }
+    if nothing && !faults {
+        world.cluster.status = plan.status;
+    } else if random.one_in(3) && facts.cluster.resource_version == world.cluster.resource_version {
+        world.cluster.status = plan.status;
+        world.cluster.resource_version = world.fresh();
+    }
+    Ok(nothing)
+}
+
+/// Past the caches, just before.
+fn still_planned(world: &World, random: &mut Random, faults: bool, step: &Step) -> bool {
+    let plan = planner::plan(&world.manifest, &world.facts(random, faults), world.now);
+    plan.steps.iter().any(|planned| planned.action == step.action)
+}
+
+/// Carries a step out, if its preconditions hold. `read_at` is the version of the cluster that was planned from.
+fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
+    match &step.action {
+        Action::AddFinalizer => {
+            world.cluster.finalizers.insert(planner::labels::FINALIZER.to_owned());
+        }
+        Action::RemoveFinalizer => {
+            world.cluster.finalizers.clear();
+        }
+        Action::RecordStatus(status) => return record(world, status, read_at),
+        Action::Create(object) | Action::CreateSecret { object, .. } => {
+            if world.objects.contains_key(&object.reference) {
+                return Ok(false);
+            }
+            if object.reference.kind == Kind::StatefulSet
+                && let Some(group) = world.group_of(&object.reference.name)
+                && world.removed.contains(&group)
+            {
+                return Err(format!("I9: group {group} comes again"));
+            }
+            world.put(object);
+        }
+        Action::Apply { object, uid, resource_version } => {
+            let Some(observed) = world.objects.get(&object.reference) else { return Ok(false) };
+            if observed.uid != *uid
+                || resource_version.as_ref().is_some_and(|rv| *rv != observed.resource_version)
+            {
+                return Ok(false);
+            }
+            if object.reference.kind == Kind::StatefulSet {
+                let (before, after) = (observed.json.clone(), object.json.clone());
+                check_set(world, &object.reference, &before, &after, step)?;
+            }
+            world.put(object);
+        }
+        Action::Delete { object, uid } => {
+            if world.objects.get(object).is_none_or(|observed| observed.uid != *uid) {
+                return Ok(false);
+            }
+            if object.kind == Kind::StatefulSet {
+                let start = format!("{}-", object.name);
+                if !world.cluster.deleting && world.pods.keys().any(|pod| pod.starts_with(&start)) {
+                    return Err(format!("{object} is deleted with its pods"));
+                }
+                let pods = world.pods.values_mut().filter(|pod| pod.facts.name.starts_with(&start));
+                pods.for_each(|pod| pod.facts.terminating = true);
+            }
+            world.objects.remove(object);
+        }
+        Action::OrphanStatefulSet { name, uid } => {
+            let reference = ObjectRef::new(Kind::StatefulSet, name);
+            if world.objects.get(&reference).is_none_or(|observed| observed.uid != *uid) {
+                return Ok(false);
+            }
+            world.objects.remove(&reference);
+        }
+        Action::PushConfig { pod, properties, .. } => {
+            if world.pods.get(pod).is_none_or(|pod| pod.starts_in > 0) {
+                return Ok(false);
+            }
+            world.hand_over(pod, properties.clone());
+        }
+        Action::CopyMetadata { to, .. } => {
+            *world.topics.entry(*to).or_default() += 3;
+        }
+        Action::Evict { pod, uid, resource_version } | Action::DeletePod { pod, uid, resource_version } => {
+            let known = world
+                .pods
+                .get(pod)
+                .filter(|known| known.facts.uid == *uid && known.facts.resource_version == *resource_version);
+            if known.is_none() {
+                return Ok(false);
+            }
+            check_restart(world, pod, step)?;
+            world.pods.get_mut(pod).unwrap().facts.terminating = true;
+        }
+        Action::PatchPod { pod, uid, patch } => {
+            let version = world.fresh();
+            let Some(pod) = world.pods.get_mut(pod).filter(|pod| pod.facts.uid == *uid) else {
+                return Ok(false);
+            };
+            for (key, value) in patch["metadata"]["labels"].as_object().unwrap() {
+                pod.facts.labels.insert(key.clone(), value.as_str().unwrap().to_owned());
+            }
+            pod.facts.resource_version = version;
+        }
+        Action::PatchClaim { claim, uid, patch } => {
+            let Some(claim) = world.claims.get_mut(claim).filter(|claim| claim.uid == *uid) else {
+                return Ok(false);
+            };
+            for (key, value) in patch["metadata"]["annotations"].as_object().into_iter().flatten() {
+                claim.annotations.insert(key.clone(), value.as_str().unwrap().to_owned());
+            }
+            if let Some(size) = patch.pointer("/spec/resources/requests/storage").and_then(Value::as_str) {
+                claim.requested = size.to_owned();
+                claim.capacity = Some(size.to_owned());
+            }
+        }
+        Action::DeleteClaim { claim, uid } => {
+            let Some(known) = world.claims.get(claim).filter(|known| known.uid == *uid) else {
+                return Ok(false);
+            };
+            check_removal(world, &known.name.clone())?;
+            world.claims.remove(claim);
+            world.stores.remove(claim);
+        }
+    }
+    Ok(true)
+}
+
+fn record(world: &mut World, status: &ClusterStatus, read_at: &str) -> Result<bool, String> {
+    if read_at != world.cluster.resource_version {
+        return Ok(false);
+    }
+    let state = |status: &ClusterStatus, index: i32| {
+        let group = status.brokers.group_statuses.iter().find(|group| group.index == index);
+        group.map(|group| group.state.clone()).unwrap_or_default()
+    };
+    let old = world.cluster.status.clone();
+    for group in &status.brokers.group_statuses {
+        let index = u32::try_from(group.index).unwrap();
+        if world.removed.contains(&index) {
+            return Err(format!("I9: group {index} comes again"));
+        }
+        let force = world.manifest.cluster().spec.brokers.scale_in.policy == ScaleInPolicy::Force;
+        let unread = world.unread.get(&index).copied().unwrap_or(0);
+        if group.state == "Removing" && state(&old, group.index) == "Draining" && unread > 0 && !force {
+            return Err(format!("I3: group {index} goes with {unread} messages to read"));
+        }
+        if group.state == "Removing" && state(&old, group.index) == "Active" {
+            return Err(format!("I3: group {index} goes without a drain"));
+        }
+    }
+    for group in &old.brokers.group_statuses {
+        if state(status, group.index).is_empty() {
+            world.removed.insert(u32::try_from(group.index).unwrap());
+        }
+    }
+    world.cluster.status = status.clone();
+    world.cluster.resource_version = world.fresh();
+    Ok(true)
+}
+
+fn check_set(
+    world: &World,
+    set: &ObjectRef,
+    before: &Value,
+    after: &Value,
+    step: &Step,
+) -> Result<(), String> {
+    let (from, to) = (before["spec"]["replicas"].as_u64(), after["spec"]["replicas"].as_u64());
+    if before["spec"]["volumeClaimTemplates"] != after["spec"]["volumeClaimTemplates"] {
+        return Err(format!("{set}: claim templates cannot change"));
+    }
+    if to >= from {
+        return Ok(());
+    }
+    if step.class == Class::None {
+        return Err(format!("{set} loses pods without saying so"));
+    }
+    let Some(group) = world.group_of(&set.name) else { return Ok(()) };
+    let state = world.cluster.status.brokers.group_statuses.iter().find(|known| known.index == group as i32);
+    let removing = state.is_some_and(|known| known.state == "Removing");
+    match to {
+        Some(0) if removing || world.manifest.cluster().spec.stopped => Ok(()),
+        Some(0) => Err(format!("I3: {set} loses all pods")),
+        _ => others_are_ready(world, group, &format!("{}-{}", set.name, to.unwrap_or(0))),
+    }
+}
+
+fn check_restart(world: &World, pod: &str, step: &Step) -> Result<(), String> {
+    let known = &world.pods[pod];
+    if matches!(step.action, Action::DeletePod { .. }) {
+        return match known.facts.ready {
+            true => Err(format!("{pod} is deleted although it runs")),
+            false => Ok(()),
+        };
+    }
+    let Some(group) = world.group_of(pod) else {
+        let ready = |other: &&String| world.pods[*other].facts.ready && *other != pod;
+        let names: Vec<&String> = world.pods.keys().filter(|name| name.contains("-namesrv-")).collect();
+        let alone = names.len() == 1 || !known.facts.ready;
+        return match alone || names.iter().any(|name| ready(&name)) {
+            true => Ok(()),
+            false => Err("the last name server that is ready restarts".to_owned()),
+        };
+    };
+    others_are_ready(world, group, pod)?;
+    // A master that others stand in for goes only when one of them can.
+    let writable = |other: u32| {
+        let master = world.pods.get(&format!("{}-broker-{other}-0", world.cluster.name));
+        master.is_some_and(|pod| {
+            pod.facts.ready
+                && pod.settings.get("brokerPermission").is_some_and(|permission| permission == "6")
+        })
+    };
+    let others = world.groups().into_iter().filter(|other| *other != group);
+    let quiet = world.pods[pod].settings.get("brokerPermission").is_some_and(|permission| permission != "6");
+    if pod.ends_with("-0") && known.facts.ready && step.class == Class::MemberLoss {
+        if !quiet {
+            return Err(format!("{pod} restarts while producers send to it"));
+        }
+        if !others.into_iter().any(writable) {
+            return Err(format!("{pod} restarts and no other group takes messages"));
+        }
+    }
+    Ok(())
+}
+
+fn others_are_ready(world: &World, group: u32, pod: &str) -> Result<(), String> {
+    let start = format!("{}-broker-{group}-", world.cluster.name);
+    let down = world.pods.values().find(|other| {
+        other.facts.name.starts_with(&start)
+            && other.facts.name != pod
+            && (!other.facts.ready || other.facts.terminating)
+    });
+    match down {
+        Some(down) => Err(format!("I1: {pod} goes while {} is down", down.facts.name)),
+        None => Ok(()),
+    }
+}
+
+fn check_removal(world: &World, claim: &str) -> Result<(), String> {
+    let pod = claim.strip_prefix("data-").unwrap_or_default();
+    if world.pods.contains_key(pod) {
+        return Err(format!("I3: {claim} goes while {pod} runs"));
+    }
+    let group = world.group_of(pod).unwrap();
+    let known = world.cluster.status.brokers.group_statuses.iter().find(|known| known.index == group as i32);
+    let removing = known.is_some_and(|known| known.state == "Removing");
+    let master = world.pods.get(&format!("{}-broker-{group}-0", world.cluster.name));
+    let copies = master.is_some_and(|master| master.facts.ready) && !pod.ends_with("-0");
+    match removing || copies || world.cluster.deleting {
+        true => Ok(()),
+        false => Err(format!("I2: {claim} is the last of its messages")),
+    }
+}
+
+fn short(action: &Action) -> String {
+    let text = match action {
+        Action::Create(object) | Action::CreateSecret { object, .. } => {
+            format!("Create {}", object.reference)
+        }
+        Action::Apply { object, .. } => {
+            format!("Apply {} {}", object.reference, object.json["spec"]["replicas"])
+        }
+        Action::RecordStatus(status) => {
+            let groups = status.brokers.group_statuses.iter();
+            format!(
+                "Record {:?}",
+                groups.map(|group| format!("{}:{}", group.index, group.state)).collect::<Vec<_>>()
+            )
+        }
+        Action::PushConfig { pod, revision, properties } => {
+            format!("Push {pod} {revision} permission {:?}", properties.get("brokerPermission"))
+        }
+        other => format!("{other:?}"),
+    };
+    text.chars().take(160).collect()
+}
