@@ -240,7 +240,7 @@ fn check_restart(world: &World, pod: &str, step: &Step) -> Result<(), String> {
         let ready = |other: &&String| world.pods[*other].facts.ready && *other != pod;
         let names: Vec<&String> = world.pods.keys().filter(|name| name.contains("-namesrv-")).collect();
         let alone = names.len() == 1 || !known.facts.ready;
-        return match alone || names.iter().any(|name| ready(&name)) {
+        return match alone || names.iter().any(ready) {
             true => Ok(()),
             false => Err("the last name server that is ready restarts".to_owned()),
         };

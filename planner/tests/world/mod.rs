@@ -30,19 +30,22 @@ pub fn new_cluster(validated: &Validated) -> Facts {
 
 /// Every service gets an address of its own, every pod of a StatefulSet a node.
 pub fn known_addresses(facts: &mut Facts, objects: &[Object]) {
-    let mut next = 1;
-    for object in objects.iter().filter(|object| object.reference.kind == Kind::Service) {
+    let services = objects.iter().filter(|object| object.reference.kind == Kind::Service);
+    for object in services {
+        // Of the name, so that another service changes nothing.
+        let next =
+            object.reference.name.bytes().fold(7_u32, |sum, byte| (sum * 31 + u32::from(byte)) % 60_000);
         let mut json = object.json.clone();
         if json["spec"]["clusterIP"].is_null() {
-            json["spec"]["clusterIP"] = json!(format!("10.96.0.{next}"));
+            json["spec"]["clusterIP"] = json!(format!("10.96.{}.{}", next / 250, 1 + next % 250));
         }
         if json["spec"]["type"] == "NodePort" && json["spec"]["ports"][0]["nodePort"].is_null() {
-            json["spec"]["ports"][0]["nodePort"] = json!(31_000 + next);
+            json["spec"]["ports"][0]["nodePort"] = json!(30_000 + next % 2_000);
         }
         if json["spec"]["type"] == "LoadBalancer" {
-            json["status"]["loadBalancer"]["ingress"] = json!([{ "ip": format!("203.0.113.{next}") }]);
+            json["status"]["loadBalancer"]["ingress"] =
+                json!([{ "ip": format!("203.0.113.{}", 1 + next % 250) }]);
         }
-        next += 1;
         facts.objects.insert(object.reference.clone(), Observed { json, ..Observed::default() });
     }
     let node = NodeFacts {
