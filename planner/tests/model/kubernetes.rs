@@ -44,6 +44,8 @@ pub struct World {
     pub topics: BTreeMap<u32, u32>,
     /// Groups that were removed: their numbers must not come again.
     pub removed: BTreeSet<u32>,
+    /// What the operator did.
+    pub history: Vec<String>,
     views: Vec<(Validated, Facts)>,
     next: u64,
 }
@@ -68,6 +70,7 @@ impl World {
             unread: BTreeMap::new(),
             topics: BTreeMap::new(),
             removed: BTreeSet::new(),
+            history: Vec::new(),
             views: Vec::new(),
             next: 1,
         }

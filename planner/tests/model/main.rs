@@ -7,6 +7,7 @@
 
 mod kubernetes;
 mod operator;
+mod stories;
 mod user;
 
 use kubernetes::World;

@@ -42,6 +42,7 @@ pub fn reconcile(world: &mut World, random: &mut Random, faults: bool) -> Result
         if !done {
             return Ok(false);
         }
+        world.history.push(short(&step.action));
     }
     if nothing && !faults {
         world.cluster.status = plan.status;
@@ -314,7 +315,16 @@ fn short(action: &Action) -> String {
         Action::PushConfig { pod, revision, properties } => {
             format!("Push {pod} {revision} permission {:?}", properties.get("brokerPermission"))
         }
-        other => format!("{other:?}"),
+        Action::Delete { object, .. } => format!("Delete {object}"),
+        Action::OrphanStatefulSet { name, .. } => format!("Orphan {name}"),
+        Action::Evict { pod, .. } => format!("Evict {pod}"),
+        Action::DeletePod { pod, .. } => format!("DeletePod {pod}"),
+        Action::PatchPod { pod, .. } => format!("PatchPod {pod}"),
+        Action::PatchClaim { claim, patch, .. } => format!("PatchClaim {claim} {patch}"),
+        Action::DeleteClaim { claim, .. } => format!("DeleteClaim {claim}"),
+        Action::CopyMetadata { from, to } => format!("CopyMetadata {from} {to}"),
+        Action::AddFinalizer => "AddFinalizer".to_owned(),
+        Action::RemoveFinalizer => "RemoveFinalizer".to_owned(),
     };
-    text.chars().take(160).collect()
+    text
 }

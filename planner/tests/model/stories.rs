@@ -1,0 +1,353 @@
+//! One story each, on a Kubernetes where nothing goes wrong but what the story is about.
+
+use manifest::cluster::status::Condition;
+use planner::facts::{ClaimFacts, Observed};
+use planner::labels::{ADOPT, CLUSTER_UID, REPLACE};
+use planner::object::{Kind, ObjectRef};
+use planner::step::Plan;
+use serde_json::json;
+
+use crate::Random;
+use crate::kubernetes::World;
+use crate::operator::reconcile;
+
+const TWO_BY_TWO: &str = "
+apiVersion: gantry.rs/v1alpha1
+kind: RocketMQCluster
+metadata: { name: mq, namespace: default }
+spec:
+  version: 0.1.0
+  nameServers: { replicas: 3 }
+  brokers:
+    groups: 2
+    replicasPerGroup: 2
+    storage: { size: 10Gi }
+";
+
+#[test]
+fn a_new_cluster_is_recorded_first_and_no_pod_starts_before_its_address_is_known() {
+    let world = settled(TWO_BY_TWO);
+    assert_eq!(world.history[..2], ["AddFinalizer", "Record [\"0:Active\", \"1:Active\"]"]);
+    let of = |what: &str| world.history.iter().position(|done| done == what).unwrap();
+    for group in 0..2 {
+        for ordinal in 0..2 {
+            let service = of(&format!("Create Service mq-broker-{group}-{ordinal}"));
+            assert!(service < of(&format!("Create StatefulSet mq-broker-{group}")));
+        }
+        let live = &world.objects[&ObjectRef::new(Kind::ConfigMap, format!("mq-broker-{group}-live"))];
+        let text = live.json["data"][format!("mq-broker-{group}-1.properties")].as_str().unwrap();
+        assert!(text.contains("brokerIP1=10.96."), "{text}");
+    }
+    assert_eq!(restarts(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_settled_cluster_asks_for_no_write_not_even_of_its_status() {
+    let mut world = settled(TWO_BY_TWO);
+    for _ in 0..3 {
+        let plan = world.live_plan();
+        assert_eq!((plan.steps, plan.waiting), (Vec::new(), Vec::new()));
+        assert_eq!(plan.status, world.cluster.status);
+        world.tick(&mut Random(7), false);
+    }
+    let status = world.live_plan().status;
+    let brokers = &status.brokers;
+    assert_eq!((brokers.groups, brokers.ready_groups, brokers.writable_groups), (2, 2, 2));
+    assert_eq!((brokers.members, brokers.in_sync_members, brokers.next_group_index), (4, 4, 2));
+    assert_eq!(brokers.selector.as_deref(), Some("gantry.rs/cluster=mq,gantry.rs/component=broker"));
+    let said: Vec<String> = status
+        .conditions
+        .iter()
+        .map(|Condition { kind, status, reason, .. }| format!("{kind}={status} {reason}"))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "SpecAccepted=True Accepted",
+            "Ready=True AllInSync",
+            "Available=True AllGroupsWritable",
+            "Progressing=False Idle",
+            "Degraded=False AsExpected",
+            "Redundant=False AsyncReplication",
+            "StorageResized=True Matches",
+        ]
+    );
+}
+
+#[test]
+fn a_new_version_reaches_slaves_before_masters_and_masters_without_producers() {
+    let mut world = settled(TWO_BY_TWO);
+    change(&mut world, &TWO_BY_TWO.replace("version: 0.1.0", "version: 0.1.1"));
+    assert_eq!(
+        restarts(&world),
+        [
+            "mq-namesrv-0",
+            "mq-namesrv-1",
+            "mq-namesrv-2",
+            "mq-broker-0-1",
+            "mq-broker-0-0",
+            "mq-broker-1-1",
+            "mq-broker-1-0"
+        ]
+    );
+    // Each group is told to refuse messages and to take them again.
+    for group in 0..2 {
+        let pushes = |permission: &str| {
+            let wanted = format!("permission Some(\"{permission}\")");
+            let start = format!("Push mq-broker-{group}-0 ");
+            world.history.iter().any(|done| done.starts_with(&start) && done.ends_with(&wanted))
+        };
+        assert!(pushes("4"), "{:#?}", world.history);
+    }
+    assert_eq!(world.cluster.status.version.as_deref(), Some("0.1.1"));
+}
+
+#[test]
+fn a_live_setting_restarts_nobody() {
+    let mut world = settled(TWO_BY_TWO);
+    let changed =
+        TWO_BY_TWO.replace("groups: 2", "groups: 2\n    flush: { mode: Sync }\n    autoCreateTopics: true");
+    change(&mut world, &changed);
+    assert_eq!(restarts(&world), Vec::<String>::new());
+    assert!(world.pods["mq-broker-1-1"].settings["flushDiskType"] == "SYNC_FLUSH");
+}
+
+#[test]
+fn name_servers_come_and_go_and_no_broker_restarts() {
+    let mut world = settled(TWO_BY_TWO);
+    change(&mut world, &TWO_BY_TWO.replace("replicas: 3", "replicas: 1"));
+    assert_eq!(restarts(&world), Vec::<String>::new());
+    assert!(!world.objects.contains_key(&ObjectRef::new(Kind::Service, "mq-namesrv-1")));
+    change(&mut world, TWO_BY_TWO);
+    assert_eq!(restarts(&world), Vec::<String>::new());
+    assert_eq!(world.pods["mq-broker-0-0"].settings["namesrvAddr"].split(';').count(), 3);
+}
+
+#[test]
+fn groups_come_with_topics_and_go_without_messages() {
+    let mut world = settled(TWO_BY_TWO);
+    let three = TWO_BY_TWO.replace("groups: 2", "groups: 3");
+    change(&mut world, &three);
+    assert!(world.history.contains(&"CopyMetadata 0 2".to_owned()));
+    change(
+        &mut world,
+        &TWO_BY_TWO.replace("groups: 2", "groups: 1").replace("10Gi", "10Gi, whenScaled: Delete"),
+    );
+    assert_eq!(world.groups(), [0]);
+    assert_eq!(world.claims.keys().collect::<Vec<_>>(), ["data-mq-broker-0-0", "data-mq-broker-0-1"]);
+    let left = world.objects.keys().filter(|reference| reference.name.starts_with("mq-broker-2"));
+    assert_eq!(left.count(), 0);
+    change(&mut world, &three);
+    assert_eq!(world.groups(), [0, 3, 4]);
+}
+
+#[test]
+fn volumes_grow_under_running_pods() {
+    let mut world = settled(TWO_BY_TWO);
+    let pods: Vec<String> = world.pods.values().map(|pod| pod.facts.uid.clone()).collect();
+    change(&mut world, &TWO_BY_TWO.replace("10Gi", "20Gi"));
+    assert_eq!(pods, world.pods.values().map(|pod| pod.facts.uid.clone()).collect::<Vec<_>>());
+    let of_first: Vec<&String> = world
+        .history
+        .iter()
+        .filter(|done| done.contains("mq-broker-0") && !done.starts_with("Apply"))
+        .collect();
+    let places = [
+        "PatchClaim data-mq-broker-0-0",
+        "PatchClaim data-mq-broker-0-1",
+        "Orphan mq-broker-0",
+        "Create StatefulSet",
+    ];
+    for (done, start) in of_first.iter().zip(places) {
+        assert!(done.starts_with(start), "{of_first:#?}");
+    }
+}
+
+#[test]
+fn a_cluster_stops_without_losing_messages_and_starts_again() {
+    let mut world = settled(TWO_BY_TWO);
+    change(&mut world, &TWO_BY_TWO.replace("version:", "stopped: true\n  version:"));
+    assert_eq!((world.pods.len(), world.claims.len()), (0, 4));
+    assert_eq!(reason(&world.live_plan(), "Ready"), "Stopped");
+    change(&mut world, TWO_BY_TWO);
+    world.is_as_wanted().unwrap();
+}
+
+#[test]
+fn nothing_is_written_while_a_cluster_is_paused() {
+    let mut world = settled(TWO_BY_TWO);
+    world.manifest = manifest::load(&TWO_BY_TWO.replace("version:", "paused: true\n  version:")).unwrap();
+    world.objects.remove(&ObjectRef::new(Kind::Service, "mq-namesrv"));
+    let plan = world.live_plan();
+    assert_eq!((plan.steps.len(), reason(&plan, "Ready")), (0, "Paused".to_owned()));
+    assert_eq!(reason(&plan, "Paused"), "Requested");
+}
+
+#[test]
+fn an_edit_that_cannot_be_leaves_all_as_it_is() {
+    let mut world = settled(TWO_BY_TWO);
+    for (edit, expected) in [
+        (TWO_BY_TWO.replace("0.1.0", "0.7.0"), "UnsupportedVersionJump"),
+        (TWO_BY_TWO.replace("groups: 2", "groups: 1\n    remove: [7]"), "UnknownGroupIndex"),
+        (
+            TWO_BY_TWO
+                .replace("groups: 2", "groups: 2\n    podTemplate: { spec: { volumes: [{ name: data }] } }"),
+            "InvalidSpec",
+        ),
+    ] {
+        world.manifest = manifest::load(&edit).unwrap();
+        let plan = world.live_plan();
+        assert_eq!((plan.steps.len(), reason(&plan, "SpecAccepted").as_str()), (0, expected));
+        assert_eq!(reason(&plan, "Ready"), "InvalidSpec");
+    }
+}
+
+#[test]
+fn an_object_of_someone_else_is_left_alone() {
+    let mut world = new(TWO_BY_TWO);
+    let service = ObjectRef::new(Kind::Service, "mq-broker-0-0");
+    let json = json!({ "spec": { "clusterIP": "10.96.9.9" } });
+    world
+        .objects
+        .insert(service.clone(), Observed { json: json.clone(), foreign: true, ..Observed::default() });
+    for _ in 0..20 {
+        world.tick(&mut Random(3), false);
+        reconcile(&mut world, &mut Random(3), false).unwrap();
+    }
+    assert_eq!(world.objects[&service].json, json);
+    assert_eq!(reason(&world.live_plan(), "SpecAccepted"), "NameCollision");
+    // Its address is not taken for the broker's.
+    assert!(!world.objects.contains_key(&ObjectRef::new(Kind::StatefulSet, "mq-broker-0")));
+}
+
+#[test]
+fn an_empty_volume_is_held_until_it_is_given_up() {
+    let mut world = settled(TWO_BY_TWO);
+    lose(&mut world, "mq-broker-1-1");
+    run(&mut world, 20);
+    assert_eq!(reason(&world.live_plan(), "Degraded"), "VolumeLost");
+    assert_eq!(world.live_plan().status.storage.lost, ["data-mq-broker-1-1"]);
+    assert!(!world.history.iter().any(|done| done.starts_with("DeleteClaim")));
+    world.cluster.annotations.insert(REPLACE.to_owned(), "mq-broker-1-1".to_owned());
+    settle(&mut world);
+    assert_eq!(reason(&world.live_plan(), "Ready"), "AllInSync");
+}
+
+#[test]
+fn replace_is_for_slaves_whose_master_has_everything() {
+    let replace = TWO_BY_TWO.replace("10Gi", "10Gi, onLostVolume: Replace");
+    let mut world = settled(&replace);
+    lose(&mut world, "mq-broker-1-1");
+    settle(&mut world);
+    assert_eq!(reason(&world.live_plan(), "Ready"), "AllInSync");
+    lose(&mut world, "mq-broker-0-0");
+    run(&mut world, 20);
+    assert_eq!(reason(&world.live_plan(), "Degraded"), "VolumeLost");
+}
+
+#[test]
+fn two_swapped_volumes_are_both_refused() {
+    let mut world = settled(TWO_BY_TWO);
+    let claims = ["data-mq-broker-0-0", "data-mq-broker-1-0"];
+    let stores = claims.map(|claim| world.stores[claim].clone());
+    world.stores.insert(claims[0].to_owned(), stores[1].clone());
+    world.stores.insert(claims[1].to_owned(), stores[0].clone());
+    run(&mut world, 20);
+    let plan = world.live_plan();
+    assert_eq!(reason(&plan, "Degraded"), "StoreIdentityMismatch");
+    assert_eq!(plan.steps.len(), 0, "{:?}", plan.steps);
+    assert!(world.claims.values().all(|claim| !claim.deleting));
+}
+
+#[test]
+fn volumes_of_an_earlier_cluster_are_taken_over_only_when_told_to() {
+    let mut world = new(TWO_BY_TWO);
+    let earlier = settled(TWO_BY_TWO);
+    let of_earlier = |claim: &ClaimFacts| {
+        let mut claim = claim.clone();
+        claim.annotations.insert(CLUSTER_UID.to_owned(), "earlier".to_owned());
+        (claim.name.clone(), claim)
+    };
+    world.claims = earlier.claims.values().map(of_earlier).collect();
+    world.stores = earlier.stores.clone();
+    run(&mut world, 5);
+    assert_eq!(reason(&world.live_plan(), "SpecAccepted"), "NameCollision");
+    assert_eq!(world.objects.len(), 0);
+    world.cluster.annotations.insert(ADOPT.to_owned(), "earlier".to_owned());
+    settle(&mut world);
+    assert_eq!(world.stores, earlier.stores);
+}
+
+#[test]
+fn a_cluster_goes_in_order_and_its_volumes_only_when_asked_for() {
+    for (policy, left) in [("Retain", 4), ("Delete", 0)] {
+        let mut world = settled(
+            &TWO_BY_TWO.replace("version:", &format!("deletion: {{ policy: {policy} }}\n  version:")),
+        );
+        world.cluster.deleting = true;
+        world.history.clear();
+        run(&mut world, 20);
+        assert_eq!((world.pods.len(), world.claims.len()), (0, left), "{policy}");
+        assert_eq!(world.history.last().map(String::as_str), Some("RemoveFinalizer"));
+        assert_eq!(world.history[2], "Delete StatefulSet mq-namesrv");
+    }
+    let mut world = settled(&TWO_BY_TWO.replace("version:", "deletion: { protection: true }\n  version:"));
+    world.cluster.deleting = true;
+    assert_eq!(world.live_plan().steps, Vec::new());
+}
+
+fn new(manifest: &str) -> World {
+    World::new(manifest::load(manifest).unwrap(), false)
+}
+
+fn settled(manifest: &str) -> World {
+    let mut world = new(manifest);
+    settle(&mut world);
+    world
+}
+
+fn change(world: &mut World, manifest: &str) {
+    world.manifest = manifest::load(manifest).unwrap();
+    world.cluster.generation += 1;
+    world.history.clear();
+    settle(world);
+}
+
+fn settle(world: &mut World) {
+    let mut random = Random(11);
+    for _ in 0..300 {
+        world.tick(&mut random, false);
+        if reconcile(world, &mut random, false).unwrap() && world.is_quiet() {
+            return;
+        }
+    }
+    let plan = world.live_plan();
+    panic!("not settled: {:#?} {:#?}", plan.steps, plan.waiting);
+}
+
+fn run(world: &mut World, ticks: usize) {
+    let mut random = Random(13);
+    for _ in 0..ticks {
+        world.tick(&mut random, false);
+        reconcile(world, &mut random, false).unwrap();
+    }
+}
+
+/// Somebody deletes a member's volume, and a new one takes its place.
+fn lose(world: &mut World, pod: &str) {
+    let claim = format!("data-{pod}");
+    world.stores.remove(&claim);
+    let claim = world.claims.get_mut(&claim).unwrap();
+    claim.uid += "-new";
+    claim.annotations.retain(|key, _| key == CLUSTER_UID);
+    world.pods.get_mut(pod).unwrap().facts.terminating = true;
+}
+
+fn restarts(world: &World) -> Vec<String> {
+    world.history.iter().filter_map(|done| done.strip_prefix("Evict ")).map(str::to_owned).collect()
+}
+
+fn reason(plan: &Plan, kind: &str) -> String {
+    let found = plan.status.conditions.iter().find(|condition| condition.kind == kind);
+    found.map(|condition| condition.reason.clone()).unwrap_or_default()
+}
