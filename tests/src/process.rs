@@ -78,14 +78,19 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait::until;
     use std::process::Command;
+    use std::time::Duration;
 
     #[test]
     fn a_child_is_found_killed_and_gone() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = Process(child.id());
-        let children = Process(std::process::id()).children();
-        assert!(children.iter().any(|(p, command)| *p == process && command.contains("sleep")));
+        // A process that has just been made has no command line for a moment.
+        until("the child to be among the children", Duration::from_secs(10), || {
+            let children = Process(std::process::id()).children();
+            children.iter().any(|(p, command)| *p == process && command.contains("sleep")).then_some(())
+        });
         assert!(process.runs() && process.resident() > 0 && process.peak() > 0);
         process.signal(Signal::KILL);
         child.wait().unwrap();
