@@ -47,9 +47,11 @@ pub(crate) fn status(desired: &Desired, seen: &Seen, outcome: &Outcome) -> Clust
     let set = seen.name_servers.set.map_or(0, |set| set.replicas);
     let ready = (0..set).filter(|ordinal| seen.name_servers.is_ready(*ordinal)).count();
     let conditions = conditions(desired, seen, outcome, &groups);
-    let all_run = outcome.rollout.total > 0 && outcome.rollout.outdated == 0;
     let version = &desired.effective.version;
     let before = &facts.cluster.status;
+    // A new cluster has a version when it has run once.
+    let ran = before.version.is_some() || groups.iter().all(is_ready);
+    let all_run = outcome.rollout.total > 0 && outcome.rollout.outdated == 0 && ran;
     let settled = all_run && outcome.refused.is_empty() && !desired.spec().paused;
     ClusterStatus {
         observed_generation: match desired.spec().paused {

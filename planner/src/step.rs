@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::object::{Kind, Object, ObjectRef};
 
-/// What to do now. All steps of a plan may be taken in order; after them, observe and plan again.
+/// What to do now. All steps of a plan may be taken in order; after them, observe and plan again. When one fails, the
+/// others that disturb nobody are taken all the same, the one that does is not.
 ///
 /// Before a step that [`Step::looks_again`] the operator observes live (past its caches), plans again, and takes the step
 /// only if the new plan has the same action.
@@ -90,7 +91,7 @@ pub enum Action {
     DeleteClaim { claim: String, uid: String },
 }
 
-/// Something that is to come, and what has to happen before.
+/// Something that is to come, and what has to happen before. One that is blocked is a warning event when it first appears.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waiting {
     /// In one word; conditions use it where their table has it.

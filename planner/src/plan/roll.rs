@@ -16,6 +16,8 @@ pub(crate) const PRODUCERS_LEAVE: Duration = Duration::from_secs(35);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
     pub(crate) index: u32,
+    /// Whether clients are led here: one that joins disturbs nobody, whatever becomes of it.
+    pub(crate) serves: bool,
     /// Whether producers may be sent here: its permission says so and its master is ready.
     pub(crate) writable: bool,
     /// Whether its settings say that it takes no messages, though its state does not.
@@ -83,9 +85,9 @@ pub(crate) fn decide(groups: &[Group], rules: &Rules) -> Roll {
         groups.iter().filter(|group| group.quiet && !master_is_done(group) && other_writable(groups, group));
     roll.quiet.extend(kept.map(|group| group.index));
     // One that is quiet is disturbed until it takes messages again.
-    let disturbed =
-        groups.iter().filter(|group| group.quiet || group.members.iter().any(|member| !member.ready));
-    let mut busy: BTreeSet<u32> = disturbed.map(|group| group.index).collect();
+    let disturbed = |group: &&Group| group.quiet || group.members.iter().any(|member| !member.ready);
+    let serving = groups.iter().filter(|group| group.serves);
+    let mut busy: BTreeSet<u32> = serving.filter(disturbed).map(|group| group.index).collect();
     // What is under way is finished first.
     let mut order: Vec<&Group> = groups.iter().collect();
     order.sort_by_key(|group| (!busy.contains(&group.index), group.index));
@@ -246,7 +248,7 @@ mod tests {
 
     fn group(index: u32, members: Vec<Member>) -> Group {
         let writable = members[0].ready;
-        Group { index, writable, members, ..Group::default() }
+        Group { index, serves: true, writable, members, ..Group::default() }
     }
 
     fn quiet(group: Group, since: Option<i64>) -> Group {
@@ -301,6 +303,13 @@ mod tests {
                 vec![group(0, vec![good(), down(good())]), group(1, vec![good(), old()])],
                 rules(),
                 None,
+                vec![],
+            ),
+            (
+                "a group that joins holds nobody up",
+                vec![Group { serves: false, ..group(0, vec![down(good())]) }, group(1, vec![good(), old()])],
+                rules(),
+                Some((1, 1, MemberLoss)),
                 vec![],
             ),
             (

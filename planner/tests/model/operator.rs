@@ -79,6 +79,9 @@ fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
             {
                 return Err(format!("I9: group {group} comes again"));
             }
+            if object.reference.kind == Kind::StatefulSet {
+                check_made(world, &object.reference, &object.json)?;
+            }
             world.put(object);
         }
         Action::Apply { object, uid, resource_version } => {
@@ -226,6 +229,28 @@ fn check_set(
         Some(0) if removing || world.manifest.cluster().spec.stopped => Ok(()),
         Some(0) => Err(format!("I3: {set} loses all pods")),
         _ => others_are_ready(world, group, &format!("{}-{}", set.name, to.unwrap_or(0))),
+    }
+}
+
+/// A StatefulSet that is made for fewer pods than there are takes some away.
+fn check_made(world: &World, set: &ObjectRef, json: &Value) -> Result<(), String> {
+    let replicas = json["spec"]["replicas"].as_u64().unwrap();
+    let start = format!("{}-", set.name);
+    let ordinals = world
+        .pods
+        .values()
+        .filter(|pod| !pod.facts.terminating)
+        .filter_map(|pod| pod.facts.name.strip_prefix(&start)?.parse::<u64>().ok());
+    let more = ordinals.filter(|ordinal| *ordinal >= replicas).count();
+    let group = world.group_of(&set.name);
+    let known = world.cluster.status.brokers.group_statuses.iter();
+    let state = known
+        .filter(|known| u32::try_from(known.index).ok() == group)
+        .map(|known| known.state.as_str())
+        .next();
+    match more == 0 || state == Some("Removing") {
+        true => Ok(()),
+        false => Err(format!("{set} is made for {replicas} pods and takes {more} away")),
     }
 }
 

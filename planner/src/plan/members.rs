@@ -1,0 +1,85 @@
+//! Steps towards members that disturb nobody: settings, labels, topics of a new group.
+
+use std::time::Duration;
+
+use manifest::cluster::TopicInheritance;
+use serde_json::json;
+
+use super::groups::State;
+use super::{Outcome, ensure};
+use crate::build::live_config;
+use crate::desired::Desired;
+use crate::facts::Answer;
+use crate::labels::ROLE;
+use crate::object::{Kind, Object, ObjectRef};
+use crate::seen::Seen;
+use crate::step::{Action, Step, Waiting};
+
+/// A setting that members have not taken over after so long is reported.
+const SLOW_PUSH: Duration = Duration::from_secs(60);
+
+/// Tells members what the API server has already; their mounted file says the same a minute later.
+pub(super) fn push(desired: &Desired, seen: &Seen, built: &[Object], outcome: &mut Outcome) {
+    for (index, group) in &seen.groups {
+        let name = desired.names.live_config(*index);
+        let Some(object) =
+            built.iter().find(|object| object.reference == ObjectRef::new(Kind::ConfigMap, &name))
+        else {
+            continue;
+        };
+        let Some(observed) = live_config::observed(desired, *index) else { continue };
+        if ensure::difference(object, observed).is_some() {
+            continue;
+        }
+        for (ordinal, answer) in &group.answers {
+            let pod = desired.names.broker(*index, *ordinal);
+            let Some(properties) = live_config::read(&observed.json, &pod) else { continue };
+            let revision = live_config::revision_of(&properties).unwrap_or(0);
+            if answer.config_revision >= revision {
+                continue;
+            }
+            let age = u64::try_from(desired.now.as_second()).unwrap_or(0).saturating_sub(revision);
+            if age > SLOW_PUSH.as_secs() {
+                let message = format!("{pod} has not taken over its settings of {age}s ago");
+                outcome.waiting.push(Waiting { reason: "StepFailed", message, blocked: false });
+            }
+            let reason = format!("{pod} takes over revision {revision} of its settings");
+            let action = Action::PushConfig { pod, revision, properties };
+            outcome.steps.push(Step { event: Some("ConfigApplied"), ..Step::quiet(action, reason) });
+        }
+    }
+}
+
+pub(super) fn label_pods(seen: &Seen, outcome: &mut Outcome) {
+    for group in seen.groups.values() {
+        for (ordinal, pod) in group.role.pods.iter().filter(|(_, pod)| !pod.terminating) {
+            // Fixed modes: the first member leads.
+            let role = if *ordinal == 0 { "master" } else { "slave" };
+            if pod.labels.get(ROLE).map(String::as_str) != Some(role) {
+                let patch = json!({ "metadata": { "labels": { ROLE: role } } });
+                let action = Action::PatchPod { pod: pod.name.clone(), uid: pod.uid.clone(), patch };
+                outcome.steps.push(Step::quiet(action, format!("{} is a {role}", pod.name)));
+            }
+        }
+    }
+}
+
+pub(super) fn copy_metadata(desired: &Desired, seen: &Seen, outcome: &mut Outcome) {
+    if desired.spec().brokers.topic_inheritance == TopicInheritance::None {
+        return;
+    }
+    let ready = |index: &u32| seen.groups.get(index).is_some_and(|group| group.role.is_ready(0));
+    let with = |state| {
+        let groups = outcome.records.groups.iter().filter(move |(_, record)| record.state == state);
+        groups.map(|(index, _)| *index).filter(ready).collect::<Vec<_>>()
+    };
+    let Some(from) = with(State::Active).first().copied() else { return };
+    for to in with(State::Joining) {
+        if let Some(Answer::Known(missing)) = desired.facts.copies.get(&to)
+            && *missing > 0
+        {
+            let reason = format!("group {to} gets {missing} topics and subscription groups of group {from}");
+            outcome.steps.push(Step::quiet(Action::CopyMetadata { from, to }, reason));
+        }
+    }
+}
