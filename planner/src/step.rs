@@ -11,8 +11,8 @@ use crate::object::{Kind, Object, ObjectRef};
 /// What to do now. All steps of a plan may be taken in order; after them, observe and plan again. When one fails, the
 /// others that disturb nobody are taken all the same, the one that does is not.
 ///
-/// Before a step that [`Step::looks_again`] the operator observes live (past its caches), plans again, and takes the step
-/// only if the new plan has the same action.
+/// Before a step that [`Step::looks_again`] the operator observes live (past its caches), plans again with the same time,
+/// and takes the step only if the new plan has the same action.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     /// First what disturbs nobody, then at most one step that does.
@@ -103,12 +103,15 @@ pub struct Waiting {
 }
 
 impl Step {
-    /// Whether an old view must not lead to this step: what disturbs someone, and making a StatefulSet, which could be
-    /// that of a group that was removed meanwhile.
+    /// Whether an old view must not lead to this step: what disturbs someone; what is recorded for good; and making a
+    /// StatefulSet, which could be that of a group that was removed meanwhile.
     pub fn looks_again(&self) -> bool {
-        let makes_pods =
-            matches!(&self.action, Action::Create(object) if object.reference.kind == Kind::StatefulSet);
-        self.class != Class::None || makes_pods
+        let lasts = match &self.action {
+            Action::RecordStatus(_) => true,
+            Action::Create(object) => object.reference.kind == Kind::StatefulSet,
+            _ => false,
+        };
+        self.class != Class::None || lasts
     }
 
     /// Returns a step that disturbs nobody and makes no event.

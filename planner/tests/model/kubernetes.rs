@@ -17,7 +17,7 @@ use crate::Random;
 /// A version that no registry has.
 pub const BAD_VERSION: &str = "0.1.666";
 /// How many views ago the operator may look.
-const OLDEST_VIEW: usize = 6;
+const OLDEST_VIEW: usize = 12;
 
 #[derive(Clone)]
 pub struct Pod {
