@@ -6,7 +6,7 @@
 //!
 //! | File | Idea |
 //! |---|---|
-//! | `facts.rs` | what was observed; a missing answer is `Unknown` |
+//! | `facts.rs`, `read.rs` | what was observed; how it stands in Kubernetes' own objects |
 //! | `object.rs`, `step.rs` | what comes out: objects, steps, what is waited for |
 //! | `desired.rs`, `shape.rs` | what is wanted, and what of it holds for now |
 //! | `build/` | every object of a cluster, one file each |
@@ -26,6 +26,7 @@ pub mod labels;
 pub mod names;
 pub mod object;
 mod plan;
+mod read;
 mod seen;
 mod shape;
 mod status;

@@ -2,6 +2,7 @@
 
 use manifest::cluster::ScaleInPolicy;
 use manifest::cluster::status::ClusterStatus;
+use planner::conditions::REASONS;
 use planner::object::{Kind, ObjectRef};
 use planner::step::{Action, Class, Step};
 use serde_json::Value;
@@ -18,6 +19,12 @@ pub fn reconcile(world: &mut World, random: &mut Random, faults: bool) -> Result
     let plan = planner::plan(&manifest, &facts, world.now);
     if manifest.cluster().spec.paused && !plan.steps.is_empty() {
         return Err(format!("I8: steps while paused: {:?}", plan.steps));
+    }
+    for condition in &plan.status.conditions {
+        let known = REASONS.iter().find(|(kind, _)| *kind == condition.kind);
+        if known.is_none_or(|(_, reasons)| !reasons.contains(&condition.reason.as_str())) {
+            return Err(format!("{}: {} is not in the manual", condition.kind, condition.reason));
+        }
     }
     let disruptions = plan.steps.iter().filter(|step| step.class != Class::None).count();
     if disruptions > 1 && !facts.cluster.deleting {
@@ -323,7 +330,7 @@ fn check_removal(world: &World, claim: &str) -> Result<(), String> {
 }
 
 fn short(action: &Action) -> String {
-    let text = match action {
+    match action {
         Action::Create(object) | Action::CreateSecret { object, .. } => {
             format!("Create {}", object.reference)
         }
@@ -350,6 +357,5 @@ fn short(action: &Action) -> String {
         Action::CopyMetadata { from, to } => format!("CopyMetadata {from} {to}"),
         Action::AddFinalizer => "AddFinalizer".to_owned(),
         Action::RemoveFinalizer => "RemoveFinalizer".to_owned(),
-    };
-    text
+    }
 }
