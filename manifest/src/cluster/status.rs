@@ -179,7 +179,7 @@ pub struct GroupStatus {
     #[serde(default)]
     #[schemars(length(max = 5))]
     pub in_sync: Vec<i32>,
-    /// `Active`, `Draining`, `Removing` or `Fenced`.
+    /// `Joining`, `Active`, `Draining`, `Removing` or `Fenced`.
     #[serde(default)]
     pub state: String,
     /// How far its drain is.
