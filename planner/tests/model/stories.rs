@@ -246,6 +246,36 @@ fn replace_is_for_slaves_whose_master_has_everything() {
 }
 
 #[test]
+fn a_pod_whose_volume_claim_is_being_deleted_is_not_restarted() {
+    let mut world = settled(TWO_BY_TWO);
+    world.claims.get_mut("data-mq-broker-0-1").unwrap().deleting = true;
+    world.manifest = manifest::load(&TWO_BY_TWO.replace("version: 0.1.0", "version: 0.1.1")).unwrap();
+    world.history.clear();
+    run(&mut world, 40);
+    assert_eq!(restarts(&world), ["mq-namesrv-0", "mq-namesrv-1", "mq-namesrv-2"]);
+    let plan = world.live_plan();
+    assert!(
+        plan.waiting.iter().any(|waiting| waiting.blocked && waiting.message.contains("data-mq-broker-0-1"))
+    );
+}
+
+#[test]
+fn a_claim_without_a_volume_goes_only_when_its_messages_are_given_up() {
+    let mut world = settled(TWO_BY_TWO);
+    world.claims.get_mut("data-mq-broker-0-1").unwrap().lost = true;
+    let pod = world.pods.get_mut("mq-broker-0-1").unwrap();
+    (pod.facts.ready, pod.starts_in) = (false, u64::MAX);
+    world.history.clear();
+    run(&mut world, 5);
+    assert_eq!(reason(&world.live_plan(), "Degraded"), "VolumeLost");
+    assert_eq!(world.history, Vec::<String>::new());
+    world.cluster.annotations.insert(REPLACE.to_owned(), "mq-broker-0-1".to_owned());
+    let plan = world.live_plan();
+    let reasons: Vec<&str> = plan.steps.iter().map(|step| step.reason.as_str()).collect();
+    assert_eq!(reasons, ["the volume of claim data-mq-broker-0-1 is gone and given up"]);
+}
+
+#[test]
 fn two_swapped_volumes_are_both_refused() {
     let mut world = settled(TWO_BY_TWO);
     let claims = ["data-mq-broker-0-0", "data-mq-broker-1-0"];
