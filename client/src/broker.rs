@@ -177,13 +177,17 @@ pub async fn commit_offset(
     queue: Queue<'_>,
     offset: i64,
 ) -> Result<(), RequestError> {
-    let header = UpdateConsumerOffset {
+    plain(client, RequestCode::UPDATE_CONSUMER_OFFSET, &commit(group, queue, offset), &[]).await
+}
+
+/// The fields of a commit.
+pub(crate) fn commit<'a>(group: &'a str, queue: Queue<'a>, offset: i64) -> UpdateConsumerOffset<'a> {
+    UpdateConsumerOffset {
         consumer_group: Cow::Borrowed(group),
         topic: Cow::Borrowed(queue.topic),
         queue_id: queue.id,
         commit_offset: offset,
-    };
-    plain(client, RequestCode::UPDATE_CONSUMER_OFFSET, &header, &[]).await
+    }
 }
 
 /// Returns one past the last offset of a queue.

@@ -12,13 +12,11 @@ use protocol::bodies::subscription_group::SubscriptionGroupWrapper;
 use protocol::bodies::topic_config::TopicConfigAndMappingSerializeWrapper;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::json::JsonBody;
-use protocol::requests::{
-    DecodeExt, ExchangeHaInfo, ExchangeHaInfoReply, NoFields, UpdateConsumerOffset, ViewMessage,
-};
+use protocol::requests::{DecodeExt, ExchangeHaInfo, ExchangeHaInfoReply, NoFields, ViewMessage};
 use remoting::Client;
 use remoting::client::decode_fields;
 
-use crate::broker::Queue;
+use crate::broker::{Queue, commit};
 use crate::error::{Asked, RequestError};
 
 /// How long a master may take for each; Java's slaves wait as long.
@@ -151,12 +149,7 @@ pub async fn push_offset(
     queue: Queue<'_>,
     offset: i64,
 ) -> Result<(), RequestError> {
-    let header = UpdateConsumerOffset {
-        consumer_group: Cow::Borrowed(group),
-        topic: Cow::Borrowed(queue.topic),
-        queue_id: queue.id,
-        commit_offset: offset,
-    };
+    let header = commit(group, queue, offset);
     asked(client, RequestCode::UPDATE_CONSUMER_OFFSET).success(&header, &[]).await.map(drop)
 }
 
