@@ -8,12 +8,14 @@
 //! | [`routes`]                | where the queues of a topic are, remembered for half a minute   |
 //! | [`producer`], [`consumer`]| small; for the proxy, the benchmark, the command line and tests |
 //! | [`admin`]                 | operations on a whole cluster, made of those calls              |
+//! | [`admin_status`]          | what a broker says about itself on its admin port, as JSON      |
 //! | [`message`]               | messages as an application sees them                            |
 //!
 //! Nothing here knows how a server works inside, and no server is linked here.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod admin;
+pub mod admin_status;
 pub mod broker;
 pub mod connections;
 pub mod consumer;

@@ -1,0 +1,1 @@
+//! The Kubernetes operator: observes a `RocketMQCluster` and its members, and carries out what `planner` decides.

@@ -1,0 +1,3 @@
+//! The program `gantry-operator`.
+
+fn main() {}
