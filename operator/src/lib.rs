@@ -1,1 +1,3 @@
 //! The Kubernetes operator: observes a `RocketMQCluster` and its members, and carries out what `planner` decides.
+
+pub mod members;

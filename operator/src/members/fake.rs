@@ -1,0 +1,89 @@
+//! Members whose answers are set by a test, and which remember what they were told. Whoever has no answer set does not
+//! answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use parking_lot::Mutex;
+use planner::facts::{Answer, DrainFacts, MemberFacts};
+
+use super::{AdminPort, Copying, Draining, Members, TellError};
+
+/// What they would answer and what they were told.
+#[derive(Debug, Default)]
+pub struct Fake {
+    pub says: Mutex<Says>,
+    pub told: Mutex<Vec<Told>>,
+}
+
+/// The answers.
+#[derive(Debug, Clone, Default)]
+pub struct Says {
+    /// By admin address; who has no entry here takes no settings either.
+    pub status: BTreeMap<SocketAddr, MemberFacts>,
+    /// By the group's `brokerName`.
+    pub drains: BTreeMap<String, DrainFacts>,
+    /// By the address of the master that lacks something.
+    pub copies: BTreeMap<String, u32>,
+}
+
+/// Something they were told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Push { at: SocketAddr, properties: BTreeMap<String, String> },
+    CopyMetadata(Copying),
+}
+
+impl Members for Fake {
+    fn status(&self, at: &AdminPort) -> BoxFuture<'_, Answer<MemberFacts>> {
+        ready(answer(self.says.lock().status.get(&at.address))).boxed()
+    }
+
+    /// A member that takes settings says from then on that it runs with their revision and permission.
+    fn push(
+        &self,
+        at: &AdminPort,
+        properties: &BTreeMap<String, String>,
+    ) -> BoxFuture<'_, Result<(), TellError>> {
+        self.told.lock().push(Told::Push { at: at.address, properties: properties.clone() });
+        let mut says = self.says.lock();
+        let Some(member) = says.status.get_mut(&at.address) else {
+            return ready(Err(no_answer(format!("push settings to {}", at.address)))).boxed();
+        };
+        let number = |key: &str| properties.get(key).and_then(|text| text.parse::<u64>().ok());
+        if let Some(revision) = number("configRevision").filter(|revision| *revision > member.config_revision)
+        {
+            member.config_revision = revision;
+            let permission = number("brokerPermission").and_then(|number| u8::try_from(number).ok());
+            member.permission = permission.unwrap_or(member.permission);
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn drain(&self, draining: &Draining) -> BoxFuture<'_, Answer<DrainFacts>> {
+        ready(answer(self.says.lock().drains.get(&draining.group))).boxed()
+    }
+
+    fn copies(&self, copying: &Copying) -> BoxFuture<'_, Answer<u32>> {
+        ready(answer(self.says.lock().copies.get(&copying.to))).boxed()
+    }
+
+    fn copy_metadata(&self, copying: &Copying) -> BoxFuture<'_, Result<u32, TellError>> {
+        self.told.lock().push(Told::CopyMetadata(copying.clone()));
+        let copied = match self.says.lock().copies.get_mut(&copying.to) {
+            Some(lacking) => Ok(std::mem::take(lacking)),
+            None => Err(no_answer(format!("copy topics and groups to {}", copying.to))),
+        };
+        ready(copied).boxed()
+    }
+}
+
+fn answer<T: Clone>(set: Option<&T>) -> Answer<T> {
+    set.cloned().map_or(Answer::Unknown, Answer::Known)
+}
+
+fn no_answer(what: String) -> TellError {
+    TellError::NoAnswer { what, why: "nobody there".to_owned() }
+}
