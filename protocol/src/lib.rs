@@ -4,7 +4,7 @@
 //!   [`codes`]: their numbers by name
 //! - [`requests`]: the custom fields of each request and answer; [`bodies`]: their bodies; [`json`]: fastjson's dialect
 //! - [`message`]: a stored message, byte for byte; [`properties`]: its properties
-//! - [`names`]: reserved topics and groups
+//! - [`names`]: reserved topics and groups; [`listeners`]: the addresses of one broker
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
 
@@ -14,6 +14,7 @@ mod ext_fields;
 pub mod frame;
 pub mod header;
 pub mod json;
+pub mod listeners;
 pub mod message;
 pub mod names;
 pub mod properties;
