@@ -13,6 +13,7 @@
 //! | `parse.rs` | YAML text to one cluster; [`load`] is the front door |
 //! | `validate.rs` | ranges and rules between fields; returns [`Validated`], the only usable form |
 //! | `listener_rules.rs` | rules between fields that only Kubernetes has |
+//! | `transition.rs` | what a change may not do to a cluster that runs |
 //! | `resolve.rs` | defaults that depend on other fields: the [`Effective`] manifest |
 //! | `members.rs` | who runs: name, role and static properties of each member |
 //! | `config_keys.rs` | the keys of the `config` maps: live, restart, immutable, refused |
@@ -34,6 +35,7 @@ mod resolve;
 mod rules;
 mod structure;
 mod support;
+mod transition;
 pub mod units;
 mod validate;
 
@@ -42,4 +44,5 @@ pub use members::{Member, Role, broker, members, name_server};
 pub use parse::{API_VERSION, KIND, load, to_yaml};
 pub use problem::{Problem, Problems};
 pub use resolve::{Effective, EffectiveBrokers, EffectiveNameServers, group_name, resolve};
+pub use transition::check_change;
 pub use validate::{Validated, validate};

@@ -17,9 +17,44 @@ pub(crate) struct Rule {
     field: &'static str,
     rule: String,
     message: &'static str,
+    /// What a rule with `oldSelf` says, for those who have no API server.
+    pub(crate) transition: Option<Transition>,
+}
+
+/// What a change may not do to a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transition {
+    /// It stays as it is, also when it is absent.
+    Fixed,
+    /// It stays there, or absent.
+    FixedPresence,
+    /// An amount only grows.
+    Grows,
+    /// Once it has this value it keeps it.
+    Keeps(&'static str),
+}
+
+impl Transition {
+    /// Returns the rule in CEL.
+    fn rule(self, field: &str) -> String {
+        let (new, old) = (format!("self{field}"), format!("oldSelf{field}"));
+        match self {
+            Transition::Fixed => format!("has({new}) == has({old}) && (!has({new}) || {new} == {old})"),
+            Transition::FixedPresence => format!("has({new}) == has({old})"),
+            Transition::Grows => {
+                format!("!has({new}) || !has({old}) || quantity({new}).compareTo(quantity({old})) >= 0")
+            }
+            Transition::Keeps(value) => format!("{old} != '{value}' || {new} == '{value}'"),
+        }
+    }
 }
 
 impl Rule {
+    /// Returns the path of the field and what is said when the rule is broken.
+    pub(crate) fn blames(&self) -> (String, &'static str) {
+        (format!("{}{}", self.at, self.field), self.message)
+    }
+
     /// Adds the rule to the schema of a cluster.
     pub(crate) fn add_to(&self, schema: &mut Value) {
         let mut node = schema;
@@ -43,17 +78,17 @@ impl Rule {
 
 /// Returns all rules.
 pub(crate) fn rules() -> Vec<Rule> {
-    let rule = |at, field, rule: &str, message| Rule { at, field, rule: rule.to_owned(), message };
-    let fixed = |at, field: &'static str, message| {
-        let (new, old) = (format!("self{field}"), format!("oldSelf{field}"));
-        let rule = format!("has({new}) == has({old}) && (!has({new}) || {new} == {old})");
-        Rule { at, field, rule, message }
+    let rule =
+        |at, field, rule: &str, message| Rule { at, field, rule: rule.to_owned(), message, transition: None };
+    let change = |at, field, transition: Transition, message| Rule {
+        at,
+        field,
+        rule: transition.rule(field),
+        message,
+        transition: Some(transition),
     };
-    let grows = |at, field: &'static str, message| {
-        let (new, old) = (format!("self{field}"), format!("oldSelf{field}"));
-        let rule = format!("!has({new}) || !has({old}) || quantity({new}).compareTo(quantity({old})) >= 0");
-        Rule { at, field, rule, message }
-    };
+    let fixed = |at, field, message| change(at, field, Transition::Fixed, message);
+    let grows = |at, field, message| change(at, field, Transition::Grows, message);
     let forbidden = BROKER_KEYS.iter().filter(|key| key.class == KeyClass::Forbidden).map(|key| key.name);
     let forbidden = format!("!self.config.exists(key, key in {})", json!(forbidden.collect::<Vec<_>>()));
     vec![
@@ -71,10 +106,10 @@ pub(crate) fn rules() -> Vec<Rule> {
             "self.brokers.replication.mode == 'Controller' || !has(self.controllers)",
             "only with brokers.replication.mode Controller; remove it",
         ),
-        rule(
+        change(
             "spec",
             ".brokers.replication.mode",
-            "oldSelf.brokers.replication.mode != 'Controller' || self.brokers.replication.mode == 'Controller'",
+            Transition::Keeps("Controller"),
             "cannot change from Controller to another mode: nothing would elect masters any more",
         ),
         rule(
@@ -193,10 +228,10 @@ pub(crate) fn rules() -> Vec<Rule> {
         fixed("spec.brokers.storage", ".type", "cannot change: messages would stay behind"),
         fixed("spec.brokers.storage", ".accessMode", "cannot change: volumes keep their access mode"),
         fixed("spec.brokers.storage", ".storageClassName", "cannot change: volumes keep their class"),
-        rule(
+        change(
             "spec.brokers.storage",
             ".commitLog",
-            "has(self.commitLog) == has(oldSelf.commitLog)",
+            Transition::FixedPresence,
             "cannot be added or removed: messages would stay behind",
         ),
         grows("spec.brokers.storage", ".size", "cannot shrink: volumes only grow"),
@@ -229,3 +264,15 @@ pub(crate) fn rules() -> Vec<Rule> {
 }
 
 const ZONES: &str = "!has(self.zones) || self.zones.size() == 0 || self.zoneSpread == 'Disabled'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_of_a_change_can_be_said_without_an_api_server() {
+        for rule in rules() {
+            assert_eq!(rule.rule.contains("oldSelf"), rule.transition.is_some(), "{}", rule.rule);
+        }
+    }
+}
