@@ -143,6 +143,7 @@ async fn register(
         compressed: false,
         body_crc32: 0,
         zone_name: None,
+        listeners: None,
     };
     Ok(namesrv::register_broker(&client, &header, body).await?)
 }

@@ -62,6 +62,7 @@ impl NameServer {
             compressed: false,
             body_crc32: 0,
             zone_name: None,
+            listeners: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(async {

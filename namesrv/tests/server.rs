@@ -104,6 +104,7 @@ fn broker(name: &'static str, id: i64, addr: &'static str) -> RegisterBroker<'st
         compressed: false,
         body_crc32: 0,
         zone_name: None,
+        listeners: None,
     }
 }
 

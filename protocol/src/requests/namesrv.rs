@@ -39,6 +39,9 @@ headers! {
         body_crc32: i32 = "bodyCrc32" or 0,
         /// Zone of the broker.
         zone_name: Option<Cow<'a, str>> = "__ZONE_NAME",
+        /// Its addresses at other listeners, as [`crate::listeners::ListenerAddresses`] writes them. Of Gantry only:
+        /// other name servers pass it over.
+        listeners: Option<Cow<'a, str>> = "gantryListeners",
     }
 
     /// The answer to REGISTER_BROKER.
