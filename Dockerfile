@@ -8,7 +8,7 @@
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build --workspace --bins --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
+RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build -p broker -p namesrv -p operator -p cli --bins --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
  && for binary in target/*/release/gantry*; do \
       if [ -x "$binary" ] && [ -f "$binary" ]; then strip --strip-debug -o "/$(basename "$binary")" "$binary"; fi; \
     done
