@@ -12,7 +12,8 @@ use super::schema;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Logging {
-    /// From which severity on a line is written. Default: `info`. Live.
+    /// From which severity on a line is written. Default: `info`. Restart of name servers, one by one; brokers take it
+    /// over.
     pub level: LogLevel,
     /// How a line looks. Default: `Json`. Restart.
     pub format: LogFormat,
