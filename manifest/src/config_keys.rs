@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::nearest::nearest;
-use crate::problem::{Problem, Problems, child};
+use crate::problem::{Problem, Problems, Reason, child};
 use crate::units::ByteSize;
 
 use KeyClass::{Field, Forbidden, Immutable, Live, Restart, Unsupported};
@@ -165,24 +165,28 @@ pub(crate) fn check_config(path: &str, config: &BTreeMap<String, String>, keys: 
         problems.0.push(Problem::plain(path, text));
     }
     for (name, value) in config {
-        if let Err(text) = check_entry(name, value, keys) {
-            problems.0.push(Problem::with_value(&child(path, name), &Value::from(value.as_str()), text));
+        if let Err((reason, text)) = check_entry(name, value, keys) {
+            let problem = Problem::with_value(&child(path, name), &Value::from(value.as_str()), text);
+            problems.0.push(problem.because(reason));
         }
     }
     problems
 }
 
-fn check_entry(name: &str, value: &str, keys: &[ConfigKey]) -> Result<(), String> {
+fn check_entry(name: &str, value: &str, keys: &[ConfigKey]) -> Result<(), (Reason, String)> {
     let Some(known) = keys.iter().find(|key| key.name == name) else {
-        return Err(unknown_key(name, keys));
+        return Err((Reason::UnknownConfigKey, unknown_key(name, keys)));
     };
+    let forbidden = |text: String| Err((Reason::ForbiddenConfigKey, text));
     match known.class {
-        Live(form) | Restart(form) | Immutable(form) => check_form(form, value),
-        Forbidden => {
-            Err("cannot be set: it follows from who the member is and where it runs; remove it".to_owned())
+        Live(form) | Restart(form) | Immutable(form) => {
+            check_form(form, value).map_err(|text| (Reason::InvalidSpec, text))
         }
-        Field(field) => Err(format!("cannot be set here; set {field} instead")),
-        Unsupported(why) => Err(format!("not supported yet: {why}; remove it")),
+        Forbidden => {
+            forbidden("cannot be set: it follows from who the member is and where it runs; remove it".to_owned())
+        }
+        Field(field) => forbidden(format!("cannot be set here; set {field} instead")),
+        Unsupported(why) => forbidden(format!("not supported yet: {why}; remove it")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! YAML text to one cluster, read as kubectl reads it: into JSON's data model, strictly.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::cluster::RocketMQCluster;
 use crate::problem::{Problem, Problems};
@@ -19,8 +19,26 @@ pub const KIND: &str = "RocketMQCluster";
 /// # Errors
 /// All problems of the manifest, ordered by field; the user has to mend them.
 pub fn load(text: &str) -> Result<Validated, Problems> {
-    let mut document = only_document(text)?;
+    let document = only_document(text)?;
     check_kind(&document)?;
+    validate_document(document)
+}
+
+/// Reads a cluster as an API server returns it, and checks the same. What only the server writes is left aside.
+///
+/// # Errors
+/// All problems of the manifest, ordered by field. It is never more than refused, whatever it holds.
+pub fn read(object: &Value) -> Result<Validated, Problems> {
+    let metadata = ["name", "namespace", "labels", "annotations"].map(|field| (field, &object["metadata"][field]));
+    validate_document(json!({
+        "apiVersion": API_VERSION, "kind": KIND, "metadata": Map::from_iter(
+            metadata.into_iter().map(|(field, value)| (field.to_owned(), value.clone())),
+        ),
+        "spec": object["spec"],
+    }))
+}
+
+fn validate_document(mut document: Value) -> Result<Validated, Problems> {
     let mut problems = structure::check_and_mend(&mut document);
     let cluster: RocketMQCluster = match serde_json::from_value(document) {
         Ok(cluster) => cluster,

@@ -7,6 +7,26 @@ use serde_json::Value;
 /// The longest value that is repeated in a message; more is cut.
 const LONGEST_VALUE: usize = 80;
 
+/// What kind of thing is wrong, in the word that a condition has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Reason {
+    #[default]
+    InvalidSpec,
+    UnknownConfigKey,
+    ForbiddenConfigKey,
+}
+
+impl Reason {
+    /// Returns the word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::InvalidSpec => "InvalidSpec",
+            Reason::UnknownConfigKey => "UnknownConfigKey",
+            Reason::ForbiddenConfigKey => "ForbiddenConfigKey",
+        }
+    }
+}
+
 /// One thing that is wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -16,17 +36,24 @@ pub struct Problem {
     pub value: Option<String>,
     /// What is allowed, or what to do.
     pub text: String,
+    pub reason: Reason,
 }
 
 impl Problem {
     /// Makes a problem of a field that has a value.
     pub(crate) fn with_value(path: &str, value: &Value, text: impl Into<String>) -> Self {
-        Problem { path: path.to_owned(), value: Some(shortened(value)), text: text.into() }
+        let value = Some(shortened(value));
+        Problem { path: path.to_owned(), value, text: text.into(), reason: Reason::InvalidSpec }
     }
 
     /// Makes a problem of a field that is absent, or of the document as a whole.
     pub(crate) fn plain(path: &str, text: impl Into<String>) -> Self {
-        Problem { path: path.to_owned(), value: None, text: text.into() }
+        Problem { path: path.to_owned(), value: None, text: text.into(), reason: Reason::InvalidSpec }
+    }
+
+    /// Says what kind of thing is wrong.
+    pub(crate) fn because(self, reason: Reason) -> Self {
+        Problem { reason, ..self }
     }
 }
 
@@ -52,6 +79,12 @@ impl Problems {
         self.0.sort();
         self.0.dedup();
         self
+    }
+
+    /// Returns the one word for all of them: of several kinds, the plain one.
+    pub fn reason(&self) -> Reason {
+        let first = self.0.first().map(|problem| problem.reason).unwrap_or_default();
+        if self.0.iter().all(|problem| problem.reason == first) { first } else { Reason::InvalidSpec }
     }
 
     /// Adds the problems of a later stage, but not those that only follow from one already here:

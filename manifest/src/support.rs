@@ -8,19 +8,24 @@ use serde_json::{Map, Value};
 
 use crate::crd;
 use crate::defaults::filled;
-use crate::problem::{Problem, child};
+use crate::problem::{Problem, Problems, child};
+use crate::validate::{Validated, validate};
 
 const CONTROLLERS: &str = "there are no controllers yet";
 
 /// Fields whose feature does not exist, and why. `[]` is every entry of a list.
 const LATER: &[(&str, &str)] = &[
     ("spec.acl", "there is no access control yet"),
+    ("spec.allowedNamespaces", "there are no kinds yet for topics, groups and users that could refer to a cluster"),
     ("spec.brokers.fenced", "members cannot be fenced yet"),
     ("spec.brokers.replication.allAckInSyncStateSet", CONTROLLERS),
     ("spec.brokers.replication.minInSyncReplicas", CONTROLLERS),
+    ("spec.brokers.rollout.preferredMaster", "the first member of a group is its master; none moves"),
     ("spec.brokers.scaleIn.migrateRemaining", "a group goes only when its consumers have read everything"),
     ("spec.brokers.storage.commitLog", "a broker keeps everything in one directory"),
     ("spec.controllers", CONTROLLERS),
+    ("spec.image.overrides.controller", CONTROLLERS),
+    ("spec.image.overrides.proxy", "there is no gRPC proxy yet"),
     ("spec.listeners[].tls", "connections are not encrypted yet"),
     ("spec.logging.targets", "one level holds for the whole member"),
     ("spec.monitoring.dashboards", "there are no dashboards yet"),
@@ -40,22 +45,16 @@ pub(crate) const RESERVED: &[(&str, &str)] = &[
     ("spec.brokers.storage.tiered", "messages are kept on local disks only"),
 ];
 
-/// Fields that only matter on Kubernetes.
+/// Fields that only matter on Kubernetes. `paused` and `stopped` are among them: a cluster on one machine is stopped by
+/// stopping its runner.
 const KUBERNETES: &[&str] = &[
-    "spec.allowedNamespaces",
     "spec.brokers.podTemplate",
-    "spec.brokers.remove",
     "spec.brokers.resources",
-    "spec.brokers.rollout",
-    "spec.brokers.scaleIn",
     "spec.brokers.scheduling",
     "spec.brokers.storage.accessMode",
-    "spec.brokers.storage.onLostVolume",
     "spec.brokers.storage.storageClassName",
     "spec.brokers.storage.volumeAttributesClassName",
-    "spec.brokers.storage.whenScaled",
     "spec.brokers.terminationGracePeriod",
-    "spec.brokers.topicInheritance",
     "spec.deletion",
     "spec.dns",
     "spec.image",
@@ -91,6 +90,32 @@ pub(crate) fn refuse_later(spec: &Value) -> Vec<Problem> {
 /// Returns the paths of the settings that only matter on Kubernetes.
 pub(crate) fn only_on_kubernetes(spec: &Value) -> Vec<String> {
     KUBERNETES.iter().flat_map(|place| differences(place, spec)).map(|(path, _)| path).collect()
+}
+
+impl Validated {
+    /// Returns the manifest as a runner of another kind takes it: what only matters on Kubernetes has its default.
+    ///
+    /// # Errors
+    /// None that a valid manifest leads to; a defect of ours is told as a problem.
+    pub fn elsewhere(&self) -> Result<Validated, Problems> {
+        let mut cluster = self.cluster().clone();
+        let spec = without_kubernetes(serde_json::to_value(&cluster.spec).unwrap_or_default());
+        cluster.spec = serde_json::from_value(spec)
+            .map_err(|error| Problems(vec![Problem::plain("spec", format!("read it again: {error}"))]))?;
+        validate(cluster)
+    }
+}
+
+fn without_kubernetes(mut spec: Value) -> Value {
+    for place in KUBERNETES {
+        let mut names: Vec<&str> = place.split('.').skip(1).collect();
+        let Some(last) = names.pop() else { continue };
+        let parent = names.into_iter().try_fold(&mut spec, |value, name| value.get_mut(name));
+        if let Some(Value::Object(parent)) = parent {
+            parent.remove(last);
+        }
+    }
+    spec
 }
 
 /// Finds every setting at or below a place that is not the default.
@@ -168,6 +193,26 @@ mod tests {
             let pointer = format!("/properties/{}", place.replace('.', "/properties/"));
             assert!(crd::schema().pointer(&pointer).is_none(), "{place} is a field by now");
         }
+    }
+
+    #[test]
+    fn what_only_matters_on_kubernetes_is_the_default_elsewhere() {
+        let text = "
+apiVersion: gantry.rs/v1alpha1
+kind: RocketMQCluster
+metadata: { name: dev, annotations: { a: b } }
+spec:
+  version: 0.1.0
+  stopped: true
+  listeners: [{ name: internal, type: PodIP, port: 20911 }]
+  brokers: { groups: 3, storage: { size: 1Gi, storageClassName: fast }, scaleIn: { minDrainTime: 1s } }
+";
+        let kept = text
+            .replace("  stopped: true\n", "")
+            .replace("  listeners: [{ name: internal, type: PodIP, port: 20911 }]\n", "")
+            .replace(", storageClassName: fast", "");
+        let load = |text: &str| crate::load(text).unwrap();
+        assert_eq!(load(text).elsewhere().unwrap(), load(&kept));
     }
 
     #[test]

@@ -83,6 +83,25 @@ pub fn parse_quantity(text: &str) -> Option<ByteSize> {
     u64::try_from(bytes).ok().filter(|bytes| i64::try_from(*bytes).is_ok()).map(ByteSize)
 }
 
+/// Reads an amount of anything in Kubernetes' words, in thousandths: `500m`, `2`, `4Gi`.
+pub(crate) fn parse_amount(text: &str) -> Option<u128> {
+    match text.strip_suffix('m') {
+        Some(thousandths) => Some(u128::from(parse_quantity(thousandths).filter(|_| is_number(thousandths))?.0)),
+        // Fractions of cores.
+        None if is_number(text) => {
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+            let digits = format!("{fraction:0<3}").get(..3)?.parse::<u128>().ok()?;
+            let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+            whole.checked_mul(1_000)?.checked_add(digits)
+        }
+        None => Some(u128::from(parse_quantity(text)?.0) * 1_000),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
 fn multiplier(suffix: &str) -> Option<u128> {
     let binary = |power: u32| Some(1_u128 << (10 * power));
     let decimal = |power: u32| Some(1000_u128.pow(power));
@@ -176,6 +195,26 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(parse_quantity(text), expected.map(ByteSize), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn amounts_of_resources_may_have_thousandths() {
+        let cases = [
+            ("500m", Some(500)),
+            ("2", Some(2_000)),
+            ("0.5", Some(500)),
+            ("1.25", Some(1_250)),
+            (".5", Some(500)),
+            ("1Ki", Some(1_024_000)),
+            ("lots", None),
+            ("-1", None),
+            ("m", None),
+            ("1.2.3", None),
+            ("1 Gi", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_amount(text), expected, "{text:?}");
         }
     }
 

@@ -9,11 +9,14 @@ use crate::cluster::{
     Brokers, Flush, FlushMode, Replication, ReplicationMode, RocketMQCluster, Storage, StorageType,
 };
 use crate::config_keys::{BROKER_KEYS, NAME_SERVER_KEYS, check_config};
+use crate::kubernetes_rules;
 use crate::listener_rules;
 use crate::problem::{Problem, Problems};
 use crate::structure;
 use crate::support::{only_on_kubernetes, refuse_later};
 use crate::units::{ByteSize, DURATION_FORM, QUANTITY_FORM, parse_duration, parse_quantity};
+use crate::versions::is_version;
+use crate::without_effect;
 
 const LONGEST_NAME: usize = 36;
 const LONGEST_CLUSTER_NAME: usize = 64;
@@ -55,6 +58,11 @@ impl Validated {
         &self.ignored_elsewhere
     }
 
+    /// Returns the settings that do nothing, because another one leaves no use for them.
+    pub fn without_effect(&self) -> Vec<Problem> {
+        without_effect::check(&self.cluster.spec)
+    }
+
     /// Returns the manifest as it was read.
     pub fn cluster(&self) -> &RocketMQCluster {
         &self.cluster
@@ -70,6 +78,7 @@ pub fn validate(cluster: RocketMQCluster) -> Result<Validated, Problems> {
     let mut found = Found(structure::check_spec(spec.clone()));
     found.0.0.extend(refuse_later(&spec));
     found.0.0.extend(listener_rules::check(&cluster.spec));
+    found.0.0.extend(kubernetes_rules::check(&cluster.spec));
     check_metadata(&cluster.metadata, &mut found);
     check_spec(&cluster, &mut found);
     match check_brokers(&cluster, &mut found) {
@@ -141,7 +150,7 @@ fn check_spec(cluster: &RocketMQCluster, found: &mut Found) {
             format!("must be 1 to {LONGEST_CLUSTER_NAME} letters, digits, _, -, % and |"),
         );
     }
-    if !is_semantic_version(&spec.version) {
+    if !is_version(&spec.version) {
         found.refuse("spec.version", spec.version.as_str(), "must be a semantic version, such as 0.1.0");
     }
     found.0.0.extend(check_config("spec.nameServers.config", &spec.name_servers.config, NAME_SERVER_KEYS).0);
@@ -315,23 +324,4 @@ fn is_label(name: &str) -> bool {
 fn is_rocketmq_name(name: &str, longest: usize) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-%|".contains(&byte);
     (1..=longest).contains(&name.len()) && name.bytes().all(allowed)
-}
-
-/// `major.minor.patch` without leading zeros, then perhaps `-pre.release` and `+build`.
-fn is_semantic_version(version: &str) -> bool {
-    let (rest, build) = version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
-    let (core, pre) = rest.split_once('-').map_or((rest, None), |(core, pre)| (core, Some(pre)));
-    let number = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_digit())
-            && (part == "0" || !part.starts_with('0'))
-    };
-    let word = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    core.split('.').count() == 3
-        && core.split('.').all(number)
-        && pre.is_none_or(|pre| pre.split('.').all(|part| word(part) && (!numeric(part) || number(part))))
-        && build.is_none_or(|build| build.split('.').all(word))
 }

@@ -299,7 +299,7 @@ fn bad_cluster_settings_are_refused() {
         (
             spec("replicas: 3"),
             &[
-                "spec.replicas: 3: unknown field; allowed are allowedNamespaces, brokers, clusterName, deletion, dns, image, listeners, logging, masterService, monitoring, nameServers, networkPolicy, paused, podDisruptionBudget, serviceAccountName, stopped, version",
+                "spec.replicas: 3: unknown field; allowed are brokers, clusterName, deletion, dns, image, listeners, logging, masterService, monitoring, nameServers, networkPolicy, paused, podDisruptionBudget, serviceAccountName, stopped, version",
             ],
         ),
     ]);
