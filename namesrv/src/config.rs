@@ -1,12 +1,14 @@
 //! The settings of a name server; their comments are the manual. Names are the reference implementation's where it
 //! has one.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use daemon::config::{ConfigErrors, Reader, Unit, UnknownKey};
 use daemon::logs::{LOG_FORMATS, LogFormat};
+use protocol::listeners::{INTERNAL, MAX_LISTENERS, is_listener_name};
 use remoting::Limits;
 
 use crate::routes::Rules;
@@ -18,8 +20,14 @@ pub struct Config {
     pub bind_address: IpAddr,
     /// `listenPort`: the port for brokers and clients. Default 9876.
     pub listen_port: u16,
+    /// `listenerPorts`: further ports, `name=port` separated by `,`: each answers with the addresses that brokers named
+    /// for the listener of that name, and leaves out brokers that named none. Default none, 7 at most.
+    pub listener_ports: Vec<(String, u16)>,
     /// `healthPort`: the HTTP port for probes and metrics, 0 for none. Default 0.
     pub health_port: u16,
+    /// `warmUpMillis`: how long the server waits for brokers at most before it says that it is ready; when brokers have
+    /// come and no more do, it says so earlier. It answers all the while. Default 0, 0 to 600000.
+    pub warm_up: Duration,
     /// `kvConfigPath`: the file of the KV configuration. Default `$HOME/namesrv/kvConfig.json`.
     pub kv_config_path: PathBuf,
     /// `configStorePath`: the file that live changes are written to, all settings in it. Default: the file the server
@@ -85,7 +93,9 @@ impl Config {
         let mut config = Self {
             bind_address: read.parsed("bindAddress", bind_address, "an IP address", |text| text.parse().ok()),
             listen_port: read.number("listenPort", 9876, 0..=u16::MAX),
+            listener_ports: read.parsed("listenerPorts", Vec::new(), LISTENER_PORTS, listener_ports),
             health_port: read.number("healthPort", 0, 0..=u16::MAX),
+            warm_up: read.duration("warmUpMillis", Unit::Milliseconds, 0, 0..=600_000),
             kv_config_path: read.optional("kvConfigPath").map_or_else(default_kv_config_path, PathBuf::from),
             config_store_path: read.optional("configStorePath").map(PathBuf::from),
             config_black_list: read.text("configBlackList", "configBlackList;configStorePath;kvConfigPath"),
@@ -111,6 +121,10 @@ impl Config {
             live: Live::read(&mut read),
             unknown: Vec::new(),
         };
+        let taken = [config.listen_port, config.health_port];
+        if config.listener_ports.iter().any(|(_, port)| taken.contains(port)) {
+            read.refuse("listenerPorts", "ports that are neither listenPort nor healthPort");
+        }
         config.unknown = read.finish()?;
         Ok(config)
     }
@@ -123,10 +137,14 @@ impl Config {
             .find(|(_, format)| *format == self.log_format)
             .map_or("text", |(word, _)| word);
         let store = self.config_store_path.as_ref().map(|path| path.display().to_string());
+        let listener_ports: Vec<_> =
+            self.listener_ports.iter().map(|(name, port)| format!("{name}={port}")).collect();
         let mut pairs = vec![
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
+            ("listenerPorts", listener_ports.join(",")),
             ("healthPort", self.health_port.to_string()),
+            ("warmUpMillis", self.warm_up.as_millis().to_string()),
             ("kvConfigPath", self.kv_config_path.display().to_string()),
             ("configStorePath", store.unwrap_or_default()),
             ("configBlackList", self.config_black_list.clone()),
@@ -215,6 +233,22 @@ impl Live {
     }
 }
 
+const LISTENER_PORTS: &str = "name=port separated by commas, 7 at most, each name and port once; a name is a small letter, \
+     then small letters and digits, 12 at most, and not `internal`, whose port is listenPort";
+
+fn listener_ports(text: &str) -> Option<Vec<(String, u16)>> {
+    let one = |entry: &str| {
+        let (name, port) = entry.trim().split_once('=')?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (is_listener_name(name) && name != INTERNAL).then(|| (name.to_owned(), port))
+    };
+    let all = text.split(',').map(one).collect::<Option<Vec<_>>>()?;
+    let names: BTreeSet<_> = all.iter().map(|(name, _)| name).collect();
+    let ports: BTreeSet<_> = all.iter().map(|(_, port)| port).collect();
+    // The usual one is one of them.
+    (all.len() < MAX_LISTENERS && names.len() == all.len() && ports.len() == all.len()).then_some(all)
+}
+
 fn default_kv_config_path() -> PathBuf {
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
     home.join("namesrv").join("kvConfig.json")
@@ -244,11 +278,38 @@ mod tests {
     #[test]
     fn settings_survive_being_written() {
         let text = "listenPort=1\nbindAddress=::1\nlogFormat=json\nsupportActingMaster=true\nenableTopicList=false\n\
-                    waitSecondsForService=7\nkvConfigPath=/x y/kv\nconfigStorePath=/z\nmaxBufferedBytes=32MiB\n";
+                    waitSecondsForService=7\nkvConfigPath=/x y/kv\nconfigStorePath=/z\nmaxBufferedBytes=32MiB\n\
+                    listenerPorts=external=9877,other=9878\nwarmUpMillis=10000\n";
         let config = Config::from_properties(&pairs(text)).unwrap();
         assert_eq!(Config::from_properties(&config.to_properties()), Ok(config.clone()));
         assert_eq!(config.live.wait_for_service, Duration::from_secs(7));
         assert!(config.live.rules.support_acting_master && !config.live.enable_topic_list);
+    }
+
+    #[test]
+    fn ports_of_listeners_that_cannot_be_used_are_refused_with_what_can() {
+        let read = |value: &str| {
+            Config::from_properties(&pairs(&format!("listenerPorts={value}\nhealthPort=5557\n")))
+        };
+        let given = read("external=9877, other=9878").unwrap().listener_ports;
+        assert_eq!(given, [("external".to_owned(), 9877), ("other".to_owned(), 9878)]);
+        let many: Vec<_> = (0..8).map(|n| format!("l{n}={}", 9900 + n)).collect();
+        for bad in [
+            "external",
+            "external=0",
+            "external=65536",
+            "Out=9877",
+            "internal=9877",
+            "a=9877,a=9878",
+            "a=9877,b=9877",
+            "a=9877,",
+            "a=9876",
+            "a=5557",
+            &many.join(","),
+        ] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("listenerPorts={bad}: allowed is ")), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! - [`router`]: the one match from request code to handler; [`refusal`]: the one table of codes and remarks
 //! - [`handlers`]: one function per request
 //! - [`name_server`]: what handlers share; [`routes`]: the route table, pure; [`kv_config`]: the durable part
-//! - [`notify`]: telling brokers of a new lowest id; [`persist`]: replacing a file
+//! - [`notify`]: telling brokers of a new lowest id; [`persist`]: replacing a file; [`warm_up`]: when it may be asked
 //!
 //! Nothing here knows a stored message or asks a broker anything: what brokers say is all there is.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -22,6 +22,7 @@ pub mod refusal;
 pub mod router;
 pub mod routes;
 mod run;
+pub mod warm_up;
 
 pub use config::Config;
 pub use run::{Listeners, RunError, run};

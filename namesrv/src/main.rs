@@ -1,4 +1,4 @@
-//! `gantry-namesrv -c FILE`: reads settings and runs a name server until SIGTERM or SIGINT.
+//! `gantry-namesrv run -c FILE`: reads settings and runs a name server until SIGTERM or SIGINT.
 
 use std::path::PathBuf;
 
@@ -14,6 +14,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "gantry-namesrv", version = daemon::build::VERSION)]
 struct Arguments {
+    /// What to do; there is nothing else, so the word may be left out.
+    #[arg(value_name = "run", value_parser = ["run"])]
+    _action: Option<String>,
     /// File of settings, `key=value` per line.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,

@@ -6,6 +6,7 @@
 //! | `request_bytes_total`, `response_bytes_total` | request | bytes of their bodies |
 //! | `request_duration_seconds` | request | from the complete frame to the answer |
 //! | `brokers`, `topics` | | in the route table now |
+//! | `listener_brokers` | listener | of them, those that named an address for a further listener |
 //! | `connections`, `buffered_bytes` | | open connections, bytes of incomplete large frames now |
 //! | `connections_accepted_total`, `_refused_total`, `_malformed_total`, `_expelled_total` | | how connections began and ended |
 //! | `network_read_bytes_total`, `network_written_bytes_total` | | bytes of the remoting port |
@@ -30,6 +31,16 @@ pub fn register(metrics: &Metrics, server: &Arc<NameServer>, stats: &Arc<Stats>)
     metrics.gauge("gantry_namesrv_brokers", "Broker processes in the route table.", move || {
         table.routes.read().live_brokers() as f64
     });
+    let table = server.clone();
+    metrics.gauges(
+        "gantry_namesrv_listener_brokers",
+        "Broker processes that named an address for a further listener.",
+        move |emit| {
+            for (listener, _) in &table.settings().listener_ports {
+                emit(&[("listener", listener)], table.routes.read().brokers_at(listener) as f64);
+            }
+        },
+    );
     let table = server.clone();
     metrics.gauge("gantry_namesrv_topics", "Topics in the route table.", move || {
         table.routes.read().topic_count() as f64

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Live};
 use crate::kv_config::KvConfig;
 use crate::routes::{ConnectionId, Departed, MinBrokerIdChange, Routes, Rules};
+use crate::warm_up::Seen;
 
 /// How many changes of a lowest broker id may wait to be sent. Members also ask for themselves, so one that is lost
 /// costs them a second, not the truth.
@@ -68,6 +69,13 @@ impl NameServer {
     #[must_use]
     pub fn rules(&self) -> Rules {
         self.live().rules
+    }
+
+    /// Returns which brokers have come.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let routes = self.routes.read();
+        Seen { brokers: routes.live_brokers(), last_came: routes.last_came() }
     }
 
     /// Remembers the connection of a broker. The connection's end is the broker's end.

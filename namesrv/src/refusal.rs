@@ -2,6 +2,7 @@
 //! reference implementation's wherever it refuses too.
 
 use protocol::codes::{RequestCode, ResponseCode};
+use protocol::listeners::BadListeners;
 use protocol::requests::MissingField;
 
 use crate::kv_config::ChangeError;
@@ -22,6 +23,9 @@ pub enum Refusal {
     /// The body is not what the sender had.
     #[error("crc32 not match")]
     ChecksumMismatch,
+    /// The addresses at further listeners cannot be used.
+    #[error("gantryListeners: {0}")]
+    BadListeners(#[from] BadListeners),
     /// The registration itself.
     #[error(transparent)]
     Register(#[from] RegisterRefusal),
@@ -83,6 +87,7 @@ impl Refusal {
             Self::Missing(_)
             | Self::BadBody(_)
             | Self::ChecksumMismatch
+            | Self::BadListeners(_)
             | Self::Register(_)
             | Self::NotReady
             | Self::Disabled

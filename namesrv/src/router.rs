@@ -48,25 +48,28 @@ pub const ANSWERED: [RequestCode; 23] = [
     RequestCode::GET_NAMESRV_CONFIG,
 ];
 
-/// Answers all requests of a name server.
+/// Answers all requests that come by one listener of a name server.
 pub struct Router {
     server: Arc<NameServer>,
     metrics: RequestMetrics,
+    listener: Option<String>,
 }
 
 impl Router {
-    /// Makes the front door of `server`, counting into `metrics`.
+    /// Makes the front door of `server`, counting into `metrics`; `listener` is the further listener whose addresses it
+    /// answers with, if it is not the usual one.
     #[must_use]
-    pub fn new(server: Arc<NameServer>, metrics: RequestMetrics) -> Self {
-        Self { server, metrics }
+    pub fn new(server: Arc<NameServer>, metrics: RequestMetrics, listener: Option<String>) -> Self {
+        Self { server, metrics, listener }
     }
 
     fn answer(&self, peer: &Peer, request: &Request<'_>, now: Instant) -> Result<Reply, Refusal> {
-        let server = &*self.server;
+        let (server, listener) = (&*self.server, self.listener.as_deref());
         let (text, version) = (request.body, request.header.version);
         Ok(match request.code() {
             RequestCode::GET_ROUTEINFO_BY_TOPIC => {
-                let (route, dialect) = get_route_info::handle(server, &decode(request)?, version, now)?;
+                let (route, dialect) =
+                    get_route_info::handle(server, listener, &decode(request)?, version, now)?;
                 bytes(json::to_vec(&route, dialect))
             }
             RequestCode::REGISTER_BROKER => {
@@ -88,8 +91,10 @@ impl Router {
                 Reply::default()
             }
 
-            RequestCode::GET_BROKER_CLUSTER_INFO => body(&brokers::cluster_info(server)),
-            RequestCode::GET_BROKER_MEMBER_GROUP => body(&brokers::member_group(server, &decode(request)?)),
+            RequestCode::GET_BROKER_CLUSTER_INFO => body(&brokers::cluster_info(server, listener)),
+            RequestCode::GET_BROKER_MEMBER_GROUP => {
+                body(&brokers::member_group(server, listener, &decode(request)?))
+            }
             RequestCode::WIPE_WRITE_PERM_OF_BROKER => {
                 fields(brokers::wipe_write_perm(server, &decode(request)?))
             }
@@ -99,7 +104,7 @@ impl Router {
 
             RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => body(&topics::all(server)?),
             RequestCode::GET_TOPICS_BY_CLUSTER => body(&topics::of_cluster(server, &decode(request)?)?),
-            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => body(&topics::system(server)),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => body(&topics::system(server, listener)),
             RequestCode::GET_UNIT_TOPIC_LIST => body(&topics::of_units(server, UnitTopics::Unit)?),
             RequestCode::GET_HAS_UNIT_SUB_TOPIC_LIST => {
                 body(&topics::of_units(server, UnitTopics::UnitSubscribed)?)

@@ -8,7 +8,9 @@
 //! | `routes/lookup.rs` | the route of a topic, and who stands in for a missing master |
 //! | `routes/topics.rs` | topics by hand: registered, deleted, write-protected, listed |
 //! | `routes/zone.rs` | which part of a route a client in one zone sees |
+//! | `routes/listener.rs` | what a client that came by a further listener sees |
 
+mod listener;
 mod lookup;
 mod register;
 #[cfg(test)]
@@ -25,6 +27,7 @@ use protocol::bodies::cluster_info::ClusterInfo;
 use protocol::bodies::data_version::DataVersion;
 use protocol::bodies::route::{BrokerData, QueueData};
 use protocol::bodies::topic_queue_mapping::TopicQueueMappingInfo;
+use protocol::listeners::ListenerAddresses;
 
 pub use register::{MasterAddress, RegisterRefusal, Registered, Registration};
 pub use topics::UnitTopics;
@@ -92,11 +95,14 @@ pub struct Routes {
 /// What is remembered of a broker process besides its place in its group.
 #[derive(Debug)]
 struct LiveBroker {
+    came: Instant,
     last_seen: Instant,
     timeout: Duration,
     data_version: DataVersion,
     connection: ConnectionId,
     ha_addr: String,
+    /// Where clients that came by further listeners reach it.
+    listeners: ListenerAddresses,
 }
 
 impl Routes {
@@ -124,6 +130,12 @@ impl Routes {
     #[must_use]
     pub fn live_brokers(&self) -> usize {
         self.live.len()
+    }
+
+    /// Returns when the last broker came, of those that live.
+    #[must_use]
+    pub fn last_came(&self) -> Option<Instant> {
+        self.live.values().map(|live| live.came).max()
     }
 
     /// Returns how many topics have a route.

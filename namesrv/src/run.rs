@@ -8,6 +8,7 @@ use std::time::Duration;
 use daemon::health::Health;
 use daemon::metrics::Metrics;
 use daemon::signals::Shutdown;
+use protocol::listeners::INTERNAL;
 use remoting::Stats;
 use remoting::handler::HandlerService;
 use tokio::net::TcpListener;
@@ -18,7 +19,11 @@ use crate::config::Config;
 use crate::kv_config::{KvConfig, LoadError};
 use crate::name_server::NameServer;
 use crate::router::Router;
-use crate::{metrics, notify};
+use crate::warm_up::WarmUp;
+use crate::{metrics, notify, warm_up};
+
+/// How often a server that warms up looks whether brokers have come.
+const WARM_UP_LOOK: Duration = Duration::from_millis(200);
 
 /// Why a name server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,8 @@ pub enum RunError {
 pub struct Listeners {
     /// For brokers and clients.
     pub remoting: TcpListener,
+    /// For clients that see brokers at the addresses of a further listener, by its name.
+    pub further: Vec<(String, TcpListener)>,
     /// For probes and metrics.
     pub http: Option<TcpListener>,
 }
@@ -63,7 +70,12 @@ impl Listeners {
             0 => None,
             port => Some(bind(port, "healthPort").await?),
         };
-        Ok(Self { remoting: bind(config.listen_port, "listenPort").await?, http })
+        let remoting = bind(config.listen_port, "listenPort").await?;
+        let mut further = Vec::new();
+        for (listener, port) in &config.listener_ports {
+            further.push((listener.clone(), bind(*port, "listenerPorts").await?));
+        }
+        Ok(Self { remoting, further, http })
     }
 }
 
@@ -80,39 +92,70 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let (server, changes) = NameServer::new(config, kv, tokio::time::Instant::now().into_std());
     let (server, stats) = (Arc::new(server), Arc::<Stats>::default());
     let (health, metrics) = (Health::new(), Metrics::new());
-    let router = Router::new(server.clone(), metrics::register(&metrics, &server, &stats));
+    let requests = metrics::register(&metrics, &server, &stats);
 
     // Dropped, and with it aborted, when this function returns.
     let mut tasks = JoinSet::new();
-    tasks.spawn(scan(server, scan_every));
+    tasks.spawn(scan(server.clone(), scan_every));
     tasks.spawn(notify::run(changes));
     health.set_started();
     tasks.spawn(health.clone().keep_beating(shutdown.clone()));
-    health.set_ready();
-    if let Ok(addr) = listeners.remoting.local_addr() {
-        info!(%addr, "name server ready");
+
+    let mut servers = JoinSet::new();
+    let mut serve = |listener: Option<String>, socket: TcpListener| {
+        if let Ok(addr) = socket.local_addr() {
+            info!(%addr, listener = listener.as_deref().unwrap_or(INTERNAL), "name server listens");
+        }
+        let router = Router::new(server.clone(), requests.clone(), listener);
+        let service = Arc::new(HandlerService(Arc::new(router)));
+        // The bounds hold for all ports together.
+        servers.spawn(remoting::serve(socket, service, limits.clone(), stats.clone(), shutdown.receiver()));
+    };
+    serve(None, listeners.remoting);
+    for (listener, socket) in listeners.further {
+        serve(Some(listener), socket);
     }
 
-    let service = Arc::new(HandlerService(Arc::new(router)));
-    let remoting = remoting::serve(listeners.remoting, service, limits, stats, shutdown.receiver());
     let http = async {
         match listeners.http {
             Some(listener) => daemon::http::serve(listener, health.clone(), metrics).await,
             None => std::future::pending().await,
         }
     };
-    let stopping = async {
-        shutdown.wait().await;
+    let readiness = async {
+        tokio::select! {
+            () = warm_up(&server, &health) => shutdown.wait().await,
+            () = shutdown.wait() => {}
+        }
         health.set_not_ready("stopping");
         std::future::pending::<()>().await
     };
     tokio::select! {
-        () = remoting => {}
+        () = async { while servers.join_next().await.is_some() {} } => {}
         broken = http => return broken.map_err(RunError::Http),
-        () = stopping => {}
+        () = readiness => {}
     }
     info!("name server stopped");
     Ok(())
+}
+
+/// Waits for brokers, then says that the server is ready; it stays so until it stops.
+async fn warm_up(server: &NameServer, health: &Health) {
+    loop {
+        let now = tokio::time::Instant::now().into_std();
+        let (seen, longest) = (server.seen(), server.settings().warm_up);
+        match warm_up::decide(server.started, longest, &seen, now) {
+            WarmUp::Over => {
+                health.set_ready();
+                info!(brokers = seen.brokers, "name server ready");
+                return;
+            }
+            WarmUp::Waiting { wait, reason } => {
+                health.set_not_ready(reason);
+                tokio::time::sleep(wait.min(WARM_UP_LOOK)).await;
+            }
+        }
+    }
 }
 
 /// Looks for silent brokers, first after one interval.

@@ -28,6 +28,7 @@ const CALL: Duration = Duration::from_secs(10);
 
 struct Server {
     addr: SocketAddr,
+    further: BTreeMap<String, SocketAddr>,
     http: SocketAddr,
     shutdown: Shutdown,
     task: JoinHandle<Result<(), RunError>>,
@@ -44,11 +45,20 @@ impl Server {
         let config = Config::from_properties(&daemon::config::parse(&text).unwrap()).unwrap();
         let remoting = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (mut sockets, mut further) = (Vec::new(), BTreeMap::new());
+        for (listener, _) in &config.listener_ports {
+            let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            further.insert(listener.clone(), socket.local_addr().unwrap());
+            sockets.push((listener.clone(), socket));
+        }
         let (addr, http_addr) = (remoting.local_addr().unwrap(), http.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let task =
-            tokio::spawn(namesrv::run(config, Listeners { remoting, http: Some(http) }, shutdown.clone()));
-        Self { addr, http: http_addr, shutdown, task, folder }
+        let task = tokio::spawn(namesrv::run(
+            config,
+            Listeners { remoting, further: sockets, http: Some(http) },
+            shutdown.clone(),
+        ));
+        Self { addr, further, http: http_addr, shutdown, task, folder }
     }
 
     async fn stop(self) -> tempfile::TempDir {
@@ -59,6 +69,11 @@ impl Server {
 
     async fn client(&self) -> Client {
         Client::connect(&self.addr.to_string(), ClientOptions::default()).await.unwrap()
+    }
+
+    /// A client that came by a further listener.
+    async fn client_at(&self, listener: &str) -> Client {
+        Client::connect(&self.further[listener].to_string(), ClientOptions::default()).await.unwrap()
     }
 
     async fn get(&self, path: &str) -> String {
@@ -561,4 +576,124 @@ async fn several_name_servers_know_nothing_of_each_other() {
     one.stop().await;
     assert!(route(&of_two, "T1").await.is_some());
     two.stop().await;
+}
+
+/// Ports are bound by the test; these only name the listeners.
+const LISTENERS: &str = "listenerPorts=external=9877,other=9878\n";
+
+/// Registers `a` as a Gantry broker with addresses at further listeners does.
+async fn register_at(client: &Client, listeners: &'static str) -> Response {
+    let registration =
+        RegisterBroker { listeners: Some(listeners.into()), ..broker("a", 0, "10.0.0.1:10911") };
+    call(client, RequestCode::REGISTER_BROKER, &registration, &topics(&["T1", "T2"]).encode()).await
+}
+
+#[tokio::test]
+async fn clients_of_every_version_get_the_addresses_of_the_listener_they_came_by() {
+    let server = Server::start(LISTENERS).await;
+    let broker = server.client().await;
+    let listeners = "internal=10.0.0.1:10911,external=mq.example.com:20911,other=192.0.2.7:30911";
+    assert_eq!(register_at(&broker, listeners).await.code, ResponseCode::SUCCESS);
+
+    for (port, addr) in [
+        (server.addr, "10.0.0.1:10911"),
+        (server.further["external"], "mq.example.com:20911"),
+        (server.further["other"], "192.0.2.7:30911"),
+    ] {
+        let mut stream = TcpStream::connect(port).await.unwrap();
+        let queues = r#""filterServerTable":{},"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":16,"topicSysFlag":0,"writeQueueNums":16}]}"#;
+        let group = format!(
+            r#"{{"brokerAddrs":{{0:"{addr}"}},"brokerName":"a","cluster":"C","enableActingMaster":false}}"#
+        );
+        let legacy = format!(r#"{{"brokerDatas":[{group}],{queues}"#);
+        let standard = legacy.replace("{0:", "{\"0\":");
+        let code = RequestCode::GET_ROUTEINFO_BY_TOPIC.0;
+        for (serialization, version, asks, wanted) in [
+            (Serialization::Json, 393, false, &legacy),
+            (Serialization::Binary, 400, false, &legacy),
+            (Serialization::Json, 393, true, &standard),
+            (Serialization::Binary, 479, false, &standard),
+        ] {
+            let head = CommandHead { version, ..CommandHead::request(serialization, code, version) };
+            let fields = [("topic", "T1"), ("acceptStandardJsonOnly", if asks { "true" } else { "false" })];
+            let (code, body) = exchange(&mut stream, &head, &Fields(&fields), b"").await;
+            assert_eq!((code, String::from_utf8(body).unwrap()), (0, wanted.clone()), "version {version}");
+        }
+        let ask = async |stream: &mut TcpStream, code: RequestCode, fields: &[(&str, &str)]| {
+            let head = CommandHead::request(Serialization::Json, code.0, 9);
+            String::from_utf8(exchange(stream, &head, &Fields(fields), b"").await.1).unwrap()
+        };
+        assert_eq!(
+            ask(&mut stream, RequestCode::GET_BROKER_CLUSTER_INFO, &[]).await,
+            format!(r#"{{"brokerAddrTable":{{"a":{group}}},"clusterAddrTable":{{"C":["a"]}}}}"#)
+        );
+        let of_a = [("clusterName", "C"), ("brokerName", "a")];
+        let members = ask(&mut stream, RequestCode::GET_BROKER_MEMBER_GROUP, &of_a).await;
+        assert!(members.contains(&format!(r#""brokerAddrs":{{0:"{addr}"}}"#)), "{members}");
+        let system = ask(&mut stream, RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS, &[]).await;
+        assert_eq!(system, format!(r#"{{"brokerAddr":"{addr}","topicList":["C","a"]}}"#));
+    }
+    assert!(
+        server.get("/metrics").await.contains(r#"gantry_namesrv_listener_brokers{listener="other"} 1.0"#)
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_address_is_seen_at_once_and_brokers_without_one_are_seen_inside_only() {
+    let server = Server::start(LISTENERS).await;
+    let (inside, outside) = (server.client().await, server.client_at("external").await);
+    // As Java brokers and clusters with one listener register.
+    register(&inside, "b", 0, "b0:1").await;
+    assert_eq!(route(&inside, "T1").await.unwrap().queue_datas.len(), 1);
+    let nowhere = ask(&outside, RequestCode::GET_ROUTEINFO_BY_TOPIC, &[("topic", "T1")]).await;
+    assert_eq!(nowhere.code, ResponseCode::TOPIC_NOT_EXIST);
+
+    for addr in ["external=mq:1", "external=mq:2"] {
+        assert_eq!(register_at(&inside, addr).await.code, ResponseCode::SUCCESS);
+        let seen = route(&outside, "T1").await.unwrap();
+        let wanted = addr.strip_prefix("external=").unwrap().to_owned();
+        assert_eq!(seen.broker_datas[0].broker_addrs, BTreeMap::from([(0, wanted)]));
+        assert_eq!((seen.broker_datas.len(), seen.queue_datas.len()), (1, 1), "b is not there");
+    }
+    assert_eq!(route(&inside, "T1").await.unwrap().broker_datas.len(), 2);
+    let other = server.client_at("other").await;
+    assert_eq!(route(&other, "T1").await, None);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn addresses_that_cannot_be_used_are_refused_in_words_and_change_nothing() {
+    let server = Server::start(LISTENERS).await;
+    let client = server.client().await;
+    assert_eq!(register_at(&client, "external=mq:1").await.code, ResponseCode::SUCCESS);
+    for (listeners, words) in [
+        ("external=mq", "gantryListeners: `mq` of listener external is no host:port"),
+        ("a=h:1,b=h:1,c=h:1,d=h:1,e=h:1,f=h:1,g=h:1,h=h:1,i=h:1", "gantryListeners: more than 8 listeners"),
+    ] {
+        let refused = register_at(&client, listeners).await;
+        assert_eq!(refusal(&refused), (1, words));
+    }
+    let outside = server.client_at("external").await;
+    assert_eq!(route(&outside, "T1").await.unwrap().broker_datas[0].broker_addrs[&0], "mq:1");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_starting_server_answers_but_is_not_ready_before_brokers_have_come_or_the_time_is_over() {
+    let server = Server::start("warmUpMillis=600000\n").await;
+    assert!(server.get("/startupz").await.starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/livez").await.starts_with("HTTP/1.1 200 "));
+    let early = server.get("/readyz").await;
+    let words = "warming up: 0 brokers have registered, waiting for more for 600 s at most (warmUpMillis)";
+    assert!(early.starts_with("HTTP/1.1 503 ") && early.contains(words), "{early}");
+    let client = server.client().await;
+    register(&client, "a", 0, "a0:1").await;
+    assert!(route(&client, "T1").await.is_some(), "it answers whoever asks");
+    until(async || server.get("/readyz").await.starts_with("HTTP/1.1 200 ")).await;
+    server.stop().await;
+
+    let alone = Server::start("warmUpMillis=1\n").await;
+    until(async || alone.get("/readyz").await.starts_with("HTTP/1.1 200 ")).await;
+    alone.stop().await;
 }

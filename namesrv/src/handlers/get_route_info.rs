@@ -15,12 +15,14 @@ use crate::routes::zone;
 /// Clients of V4_9_4 and later read strict JSON; older Java clients expect fastjson's.
 const STANDARD_JSON_SINCE: i32 = 401;
 
-/// Returns the route and how this client wants it written.
+/// Returns the route, at the addresses of the listener if it came by a further one, and how this client wants it
+/// written.
 ///
 /// # Errors
 /// [`Refusal::TopicUnknown`], [`Refusal::NotReady`]
 pub fn handle(
     server: &NameServer,
+    listener: Option<&str>,
     request: &GetRouteInfo<'_>,
     client_version: i32,
     now: Instant,
@@ -29,16 +31,30 @@ pub fn handle(
     if is_too_early(&live, server.started, now) {
         return Err(Refusal::NotReady);
     }
-    let route = server.routes.read().route(&request.topic, &live.rules);
-    let mut route = route.ok_or_else(|| Refusal::TopicUnknown(request.topic.clone().into_owned()))?;
+    let mut route = find(server, listener, request, &live)
+        .ok_or_else(|| Refusal::TopicUnknown(request.topic.clone().into_owned()))?;
     if live.order_message_enable {
         route.order_topic_conf = server.kv.get(ORDER_TOPIC_CONFIG, &request.topic);
     }
+    let standard = client_version >= STANDARD_JSON_SINCE || request.accept_standard_json_only;
+    Ok((route, if standard { Dialect::Standard } else { Dialect::Java }))
+}
+
+fn find(
+    server: &NameServer,
+    listener: Option<&str>,
+    request: &GetRouteInfo<'_>,
+    live: &Live,
+) -> Option<TopicRouteData> {
+    let routes = server.routes.read();
+    let mut route = routes.route(&request.topic, &live.rules)?;
     if let Some(zone) = wanted_zone(request) {
         zone::keep_zone(&mut route, zone);
     }
-    let standard = client_version >= STANDARD_JSON_SINCE || request.accept_standard_json_only;
-    Ok((route, if standard { Dialect::Standard } else { Dialect::Java }))
+    match listener {
+        Some(listener) => routes.route_at(listener, route),
+        None => Some(route),
+    }
 }
 
 fn is_too_early(live: &Live, started: Instant, now: Instant) -> bool {

@@ -6,6 +6,7 @@ use protocol::bodies::kv_table::KvTable;
 use protocol::bodies::register_broker::{RegisterBrokerBody, body_crc32};
 use protocol::bodies::topic_config::TopicConfigSerializeWrapper;
 use protocol::json::JsonBody;
+use protocol::listeners::{INTERNAL, ListenerAddresses};
 use protocol::requests::{RegisterBroker, RegisterBrokerReply};
 use remoting::Peer;
 use tracing::{info, warn};
@@ -22,7 +23,8 @@ const FULL_BODY_SINCE: i32 = 37;
 /// is a slave, and all order configurations, if the settings say so.
 ///
 /// # Errors
-/// [`Refusal::ChecksumMismatch`], [`Refusal::BadBody`], [`Refusal::Register`]; nothing has changed.
+/// [`Refusal::ChecksumMismatch`], [`Refusal::BadBody`], [`Refusal::BadListeners`], [`Refusal::Register`]; nothing has
+/// changed.
 pub fn handle(
     server: &NameServer,
     peer: &Peer,
@@ -34,7 +36,13 @@ pub fn handle(
     if request.body_crc32 != 0 && request.body_crc32 != body_crc32(body) {
         return Err(Refusal::ChecksumMismatch);
     }
-    let registration = registration(peer, request, decode_body(request, body, sender_version)?);
+    let listeners = ListenerAddresses::parse(request.listeners.as_deref().unwrap_or_default())?;
+    let body = decode_body(request, body, sender_version)?;
+    let registration = Registration {
+        // That one is the address it registers with.
+        listeners: listeners.without(INTERNAL),
+        ..registration(peer, request, body)
+    };
     let live = server.live();
     server.keep_connection(peer);
     let registered = server.routes.write().register(registration, &live.rules, now)?;
@@ -99,5 +107,6 @@ fn registration(peer: &Peer, request: &RegisterBroker<'_>, body: Body) -> Regist
         connection: ConnectionId(peer.id),
         topics: body.content.topic_config_serialize_wrapper,
         filter_servers: body.names_filter_servers.then_some(body.content.filter_server_list),
+        listeners: ListenerAddresses::default(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use protocol::bodies::data_version::DataVersion;
 use protocol::bodies::route::{BrokerData, MASTER_ID, QueueData};
 use protocol::bodies::topic_config::{TopicConfig, TopicConfigAndMappingSerializeWrapper, perm};
+use protocol::listeners::ListenerAddresses;
 
 use super::{
     BrokerAddress, ConnectionId, DEFAULT_HEARTBEAT_TIMEOUT, LiveBroker, MinBrokerIdChange, Routes, Rules,
@@ -34,6 +35,8 @@ pub struct Registration {
     pub topics: TopicConfigAndMappingSerializeWrapper,
     /// Its filter servers; absent: unchanged.
     pub filter_servers: Option<Vec<String>>,
+    /// Where clients that come by further listeners reach it.
+    pub listeners: ListenerAddresses,
 }
 
 /// What became of a registration that was understood.
@@ -205,11 +208,13 @@ impl Routes {
             None => {}
         }
         let live = LiveBroker {
+            came: self.live.get(address).map_or(now, |live| live.came),
             last_seen: now,
             timeout: registration.heartbeat_timeout.unwrap_or(DEFAULT_HEARTBEAT_TIMEOUT),
             data_version: registration.topics.data_version,
             connection: registration.connection,
             ha_addr: registration.ha_addr.clone(),
+            listeners: registration.listeners.clone(),
         };
         self.live.insert(address.clone(), live).is_none()
     }

@@ -6,6 +6,7 @@ use protocol::bodies::route::{BrokerData, QueueData, TopicRouteData};
 use protocol::bodies::topic_config::{TopicConfig, TopicConfigAndMappingSerializeWrapper};
 use protocol::bodies::topic_list::TopicList;
 use protocol::bodies::topic_queue_mapping::TopicQueueMappingInfo;
+use protocol::listeners::ListenerAddresses;
 
 use super::zone::keep_zone;
 use super::*;
@@ -30,6 +31,7 @@ fn broker(name: &str, id: i64, addr: &str) -> Registration {
         connection: ConnectionId(addr.bytes().fold(0, |number, byte| number * 256 + u64::from(byte))),
         topics: topics(1, &["T1", "T2"]),
         filter_servers: None,
+        listeners: ListenerAddresses::default(),
     }
 }
 
@@ -468,4 +470,81 @@ fn a_zone_sees_its_own_groups_and_those_without_a_master() {
     let queues: Vec<_> = route.queue_datas.iter().map(|queue| queue.broker_name.as_str()).collect();
     assert_eq!(queues, ["a", "c"]);
     assert_eq!(route.filter_server_table.keys().collect::<Vec<_>>(), ["a0:1", "c1:1"]);
+}
+
+fn at(listeners: &str, registration: Registration) -> Registration {
+    Registration { listeners: ListenerAddresses::parse(listeners).unwrap(), ..registration }
+}
+
+#[test]
+fn a_listener_shows_its_own_addresses_and_only_brokers_that_have_one() {
+    let routes = table(
+        &PLAIN,
+        [
+            at("out=mq:20001,far=far:1", broker("a", 0, "a0:1")),
+            at("out=mq:20002", broker("a", 1, "a1:1")),
+            at("out=mq:20003", broker("b", 0, "b0:1")),
+            broker("c", 0, "c0:1"),
+        ],
+    );
+    let route = |listener: &str| routes.route_at(listener, routes.route("T1", &PLAIN).unwrap());
+    let out = route("out").unwrap();
+    assert_eq!(addresses(&out), [("a", 0, "mq:20001"), ("a", 1, "mq:20002"), ("b", 0, "mq:20003")]);
+    let queues: Vec<_> = out.queue_datas.iter().map(|queues| queues.broker_name.as_str()).collect();
+    assert_eq!(queues, ["a", "b"], "no queue without a broker");
+    assert_eq!(addresses(&route("far").unwrap()), [("a", 0, "far:1")]);
+    assert_eq!(route("none"), None);
+
+    let info = routes.cluster_info_at("far");
+    assert_eq!(info.broker_addr_table["a"].broker_addrs, BTreeMap::from([(0, "far:1".to_owned())]));
+    assert_eq!(info.cluster_addr_table["C"], BTreeSet::from(["a".to_owned()]), "tools look up each name");
+    assert!(routes.cluster_info_at("none").cluster_addr_table.is_empty());
+    assert_eq!(
+        routes.member_group_at("out", "C", "a").broker_addrs.into_values().collect::<Vec<_>>(),
+        ["mq:20001", "mq:20002"]
+    );
+    assert!(routes.member_group_at("out", "C", "c").broker_addrs.is_empty());
+    assert_eq!(routes.system_topics_at("far").broker_addr.as_deref(), Some("far:1"));
+    assert_eq!((routes.brokers_at("out"), routes.brokers_at("far"), routes.brokers_at("none")), (3, 1, 0));
+    assert_eq!(
+        addresses(&routes.route("T1", &PLAIN).unwrap())[0],
+        ("a", 0, "a0:1"),
+        "inside nothing changes"
+    );
+}
+
+#[test]
+fn a_listeners_address_changes_and_goes_with_the_next_registration_and_stays_with_signs_of_life() {
+    let mut routes = table(&PLAIN, [at("out=mq:1", broker("a", 0, "a0:1"))]);
+    let seen = |routes: &Routes| {
+        let route = routes.route_at("out", routes.route("T1", &PLAIN)?)?;
+        addresses(&route).first().map(|(_, _, addr)| (*addr).to_owned())
+    };
+    routes.touch(&BrokerAddress::new("C", "a0:1"), Instant::now());
+    assert_eq!(seen(&routes).as_deref(), Some("mq:1"));
+    routes.register(at("out=mq:2", broker("a", 0, "a0:1")), &PLAIN, Instant::now()).unwrap();
+    assert_eq!(seen(&routes).as_deref(), Some("mq:2"));
+    routes.register(broker("a", 0, "a0:1"), &PLAIN, Instant::now()).unwrap();
+    assert_eq!(seen(&routes), None);
+}
+
+#[test]
+fn a_slave_that_stands_in_is_the_master_outside_too() {
+    let slave = Registration { topics: topics(1, &["T1", "T2"]), ..acting(broker("a", 1, "a1:1")) };
+    let mut routes = table(&ACTING, [acting(broker("a", 0, "a0:1")), at("out=mq:2", slave)]);
+    routes.unregister(&BrokerAddress::new("C", "a0:1"), "a", &ACTING);
+    let route = routes.route_at("out", routes.route("T1", &ACTING).unwrap()).unwrap();
+    assert_eq!(addresses(&route), [("a", 0, "mq:2")]);
+}
+
+#[test]
+fn only_brokers_that_were_not_there_count_as_new() {
+    let (mut routes, start) = (Routes::default(), Instant::now());
+    let later = start + Duration::from_secs(1);
+    assert_eq!(routes.last_came(), None);
+    routes.register(broker("a", 0, "a0:1"), &PLAIN, start).unwrap();
+    routes.register(broker("a", 0, "a0:1"), &PLAIN, later).unwrap();
+    assert_eq!(routes.last_came(), Some(start));
+    routes.register(broker("a", 1, "a1:1"), &PLAIN, later).unwrap();
+    assert_eq!(routes.last_came(), Some(later));
 }

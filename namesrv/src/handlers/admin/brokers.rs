@@ -8,14 +8,24 @@ use tracing::info;
 use crate::name_server::NameServer;
 
 /// 106: every broker by name and by cluster.
-pub fn cluster_info(server: &NameServer) -> ClusterInfo {
-    server.routes.read().cluster_info()
+pub fn cluster_info(server: &NameServer, listener: Option<&str>) -> ClusterInfo {
+    let routes = server.routes.read();
+    listener.map_or_else(|| routes.cluster_info(), |listener| routes.cluster_info_at(listener))
 }
 
 /// 901: the members of a group.
-pub fn member_group(server: &NameServer, request: &GetBrokerMemberGroup<'_>) -> BrokerMemberGroupAnswer {
-    let group = server.routes.read().member_group(&request.cluster_name, &request.broker_name);
-    BrokerMemberGroupAnswer { broker_member_group: group }
+pub fn member_group(
+    server: &NameServer,
+    listener: Option<&str>,
+    request: &GetBrokerMemberGroup<'_>,
+) -> BrokerMemberGroupAnswer {
+    let (cluster, broker_name) = (&*request.cluster_name, &*request.broker_name);
+    let routes = server.routes.read();
+    let broker_member_group = match listener {
+        Some(listener) => routes.member_group_at(listener, cluster, broker_name),
+        None => routes.member_group(cluster, broker_name),
+    };
+    BrokerMemberGroupAnswer { broker_member_group }
 }
 
 /// 205: takes the write bit from all topics of a group, until it registers a change.

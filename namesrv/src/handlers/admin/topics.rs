@@ -30,8 +30,9 @@ pub fn of_cluster(server: &NameServer, request: &ClusterName<'_>) -> Result<Topi
 }
 
 /// 304: the topics named like clusters and brokers.
-pub fn system(server: &NameServer) -> TopicList {
-    server.routes.read().system_topics()
+pub fn system(server: &NameServer, listener: Option<&str>) -> TopicList {
+    let routes = server.routes.read();
+    listener.map_or_else(|| routes.system_topics(), |listener| routes.system_topics_at(listener))
 }
 
 /// 311, 312, 313: the topics of units.
