@@ -1,5 +1,6 @@
 //! What all connections of a broker share.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::metrics::RequestMetrics;
+use parking_lot::Mutex;
 use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::TopicConfig;
 use protocol::codes::ResponseCode;
@@ -15,13 +17,14 @@ use protocol::names;
 use replication::Leader;
 use store::{Queue, Store};
 use tokio::sync::Notify;
+use tracing::info;
 
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::groups::{self, Groups};
 use crate::identity::Identity;
 use crate::joins::Joins;
-use crate::live::{Change, ChangeError, Live};
+use crate::live::{Change, ChangeError, Live, LiveSettings};
 use crate::locks::QueueLocks;
 use crate::metadata::Change as MetadataChange;
 use crate::metadata::log::MetadataLog;
@@ -69,8 +72,10 @@ pub struct Broker {
     pub waiting: Waiting,
     /// The link to its master, if it is a slave.
     pub slave: Option<Arc<SlaveLink>>,
-    /// The address clients know it by, part of every offset id.
-    pub address: SocketAddr,
+    /// The address it began with; see [`Broker::address`].
+    own_address: SocketAddr,
+    /// The name servers that know it: of those of the live settings, each that has taken its last registration.
+    pub registered_at: Mutex<BTreeSet<String>>,
     /// Entries added to the properties of every message.
     pub more_properties: String,
     /// Fields that every answer to a send has.
@@ -89,7 +94,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Makes a broker of an open store and the tables in its folder.
+    /// Makes a broker of an open store and the tables in its folder. `address` is where clients reach it unless
+    /// `brokerIP1` says otherwise.
     pub fn new(
         config: Config,
         store: Arc<Store>,
@@ -120,7 +126,8 @@ impl Broker {
             },
             identity: Identity::open(&config)?,
             store,
-            address,
+            own_address: address,
+            registered_at: Mutex::default(),
             requests,
             changed: Notify::new(),
             waiting_for_slaves: AtomicUsize::new(0),
@@ -220,7 +227,7 @@ impl Broker {
         if let Some(known) = self.groups.get(group) {
             return Ok(Some(known));
         }
-        if !self.config.auto_create_groups || groups::check_name(group).is_err() {
+        if !self.live.load().auto_create_groups || groups::check_name(group).is_err() {
             return Ok(None);
         }
         if self.slave.is_some() {
@@ -306,16 +313,50 @@ impl Broker {
         self.offsets.persist(now_ms())
     }
 
+    /// Returns the address clients know it by, part of every offset id. It changes with `brokerIP1`.
+    pub fn address(&self) -> SocketAddr {
+        let ip = self.live.load().advertised_ip.unwrap_or(self.own_address.ip());
+        SocketAddr::new(ip, self.own_address.port())
+    }
+
     /// Changes live settings, all that are wanted or none, and returns what is different now. The change ends with the
     /// process.
     pub fn change_settings(&self, wanted: &[(String, String)]) -> Result<Vec<Change>, ChangeError> {
-        self.live.change(&self.config, wanted, now_ms(), |settings| {
-            if let Some(leader) = &self.leader {
-                leader.set_required_acks(settings.required_acks());
-                leader.set_catch_up_bytes_per_second(settings.catch_up_bytes_per_second);
-                leader.set_max_lag(settings.max_slave_lag);
-            }
-        })
+        let apply = |settings: &LiveSettings| self.apply(settings);
+        let changes = self.live.change(&self.config, wanted, now_ms(), apply)?;
+        self.on_changes(&changes);
+        Ok(changes)
+    }
+
+    /// Takes over live settings as a whole, and returns what is different now.
+    pub fn take_settings(&self, settings: LiveSettings) -> Result<Vec<Change>, ChangeError> {
+        let changes = self.live.replace(settings, now_ms(), |settings| self.apply(settings))?;
+        self.on_changes(&changes);
+        Ok(changes)
+    }
+
+    /// Tells those who keep a copy of their own.
+    fn apply(&self, settings: &LiveSettings) {
+        if let Some(leader) = &self.leader {
+            leader.set_required_acks(settings.required_acks());
+            leader.set_catch_up_bytes_per_second(settings.catch_up_bytes_per_second);
+            leader.set_max_lag(settings.max_slave_lag);
+        }
+        self.store.set_flush_interval(settings.flush_interval);
+        self.store.set_retention(settings.retention(&self.config.delete_when));
+        if let Err(e) = daemon::logs::set_level(&settings.log_level) {
+            tracing::warn!("the log level stays: {e}");
+        }
+    }
+
+    fn on_changes(&self, changes: &[Change]) {
+        const TOLD: [&str; 4] = ["brokerPermission", "namesrvAddr", "brokerIP1", "listeners"];
+        for change in changes {
+            info!(key = change.key, before = change.before, now = change.now, "setting changed");
+        }
+        if changes.iter().any(|change| TOLD.contains(&change.key)) {
+            self.changed.notify_one();
+        }
     }
 
     /// From now on sends and pulls are refused, with a code that sends clients elsewhere.

@@ -11,9 +11,8 @@ use daemon::logs::{LOG_FORMATS, LogFormat};
 use remoting::Limits;
 use replication::LeaderConfig;
 use store::StoreConfig;
-use store::retention::RetentionPolicy;
 
-use crate::live::LiveSettings;
+use crate::live::{LiveSettings, is_address};
 
 /// All settings. What `live` holds can be changed while the broker runs (25), the rest needs a restart.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,18 +27,21 @@ pub struct Config {
     pub bind_address: IpAddr,
     /// `listenPort`: the port for clients; the fast port is two below it. Default 10911, 1026 to 65535.
     pub listen_port: u16,
-    /// `brokerIP1`: the address clients reach the broker at. Default: the one that reaches the first name server.
-    pub advertised_ip: Option<IpAddr>,
-    /// `namesrvAddr`: name servers, `host:port` separated by `;`. Default none.
-    pub name_servers: Vec<String>,
+    /// `podIP`: the address of the pod that the broker runs in, which clients reach it at unless `brokerIP1` says
+    /// otherwise, and which `{podIP}` in a live file stands for. Default: the environment variable `POD_IP`, if there is
+    /// one.
+    pub pod_ip: Option<IpAddr>,
     /// `registerNameServerPeriod`: ms between two registrations. Default 30000, 10000 to 60000.
     pub register_period: Duration,
     /// `healthPort`: the HTTP port for probes and metrics, 0 for none. Default 0.
     pub health_port: u16,
+    /// `adminPort`: the HTTP port for live settings and the broker's own status, 0 for none. Default 0.
+    pub admin_port: u16,
+    /// `adminTokenFile`: the file of the token that requests on `adminPort` must carry; needed with it. The file may
+    /// change while the broker runs.
+    pub admin_token_file: Option<PathBuf>,
     /// `storePathRootDir`: the folder of everything. Default `$HOME/store`.
     pub store_dir: PathBuf,
-    /// `flushIntervalCommitLog`: ms between two flushes when nobody waits for one. Default 500, 1 to 60000.
-    pub flush_interval: Duration,
     /// `maxUnflushedBytes`: bytes written and not yet flushed above which a broker that flushes synchronously answers
     /// SYSTEM_BUSY. Default 256MiB, 1MiB to 64GiB.
     pub max_unflushed_bytes: u64,
@@ -54,20 +56,8 @@ pub struct Config {
     /// `maxMessageSize`: bytes of a body at most. Default 4MiB, 1KiB to 15MiB: with
     /// its header it must fit a frame.
     pub max_message_size: usize,
-    /// `fileReservedTime`: hours a segment is kept after its last message. Default 72, 1 to 87600.
-    pub file_reserved_hours: u32,
     /// `deleteWhen`: hours of the day, UTC, separated by `;`, at which old segments go. Default `04`.
     pub delete_when: Vec<u8>,
-    /// `diskMaxUsedSpaceRatio`: percent of the disk from which old segments go at once. Default 75, 10 to 99.
-    pub disk_max_used: u8,
-    /// `diskSpaceCleanForciblyRatio`: percent from which any segment but the last goes. Default 85, 10 to 99.
-    pub disk_force: u8,
-    /// `diskSpaceWarningLevelRatio`: percent from which writes are refused. Default 90, 10 to 100.
-    pub disk_refuse: u8,
-    /// `autoCreateTopicEnable`: whether a send to an unknown topic makes it. Default true.
-    pub auto_create_topics: bool,
-    /// `autoCreateSubscriptionGroup`: whether a group is made by its first consumer. Default true.
-    pub auto_create_groups: bool,
     /// `defaultTopicQueueNums`: queues of TBW102, the most an automatically made topic gets. Default 8, 1 to 1024.
     pub default_queues: i32,
     /// `longPollingEnable`: whether a pull that finds nothing may be held. Default true.
@@ -101,8 +91,6 @@ pub struct Config {
     pub limits: ConnectionLimits,
     /// `logFormat`: `text` or `json`. Default `text`.
     pub log_format: LogFormat,
-    /// `logLevel`: `error`, `warn`, `info`, `debug` or `trace`, also per crate. Default `info`.
-    pub log_level: String,
     /// Settings that were given but do not exist.
     pub unknown: Vec<UnknownKey>,
 }
@@ -156,14 +144,6 @@ impl Config {
         let hour_ms = 3_600_000;
         let ip = |text: &str| text.parse::<IpAddr>().ok();
         let bind_address = read.parsed("bindAddress", IpAddr::from([0, 0, 0, 0]), "an IP address", ip);
-        let given_ip = read.optional("brokerIP1");
-        let mut advertised_ip = None;
-        if let Some(text) = given_ip {
-            advertised_ip = ip(&text);
-            if advertised_ip.is_none() {
-                read.refuse("brokerIP1", "an IP address");
-            }
-        }
         let hours = |text: &str| {
             text.split(';').map(|h| h.trim().parse().ok().filter(|h| *h < 24)).collect::<Option<Vec<u8>>>()
         };
@@ -173,8 +153,7 @@ impl Config {
             id: read.number("brokerId", 0, 0..=i64::MAX),
             bind_address,
             listen_port: read.number("listenPort", 10911, 1026..=u16::MAX),
-            advertised_ip,
-            name_servers: addresses(&read.text("namesrvAddr", "")),
+            pod_ip: read.parsed("podIP", None, "an IP address", |text| ip(text).map(Some)),
             register_period: read.duration(
                 "registerNameServerPeriod",
                 Unit::Milliseconds,
@@ -182,25 +161,20 @@ impl Config {
                 10_000..=60_000,
             ),
             health_port: read.number("healthPort", 0, 0..=u16::MAX),
+            admin_port: read.number("adminPort", 0, 0..=u16::MAX),
+            admin_token_file: read.optional("adminTokenFile").map(PathBuf::from),
             store_dir: read.optional("storePathRootDir").map_or_else(default_store_dir, PathBuf::from),
-            flush_interval: read.duration("flushIntervalCommitLog", Unit::Milliseconds, 500, 1..=60_000),
             max_unflushed_bytes: read.bytes("maxUnflushedBytes", 256 << 20, 1 << 20..=64 << 30),
             max_unanswered_sends: read.number("maxUnansweredSends", 8192, 1..=1_000_000),
             segment_bytes: read.bytes("mappedFileSizeCommitLog", 1 << 30, 64 << 10..=1 << 30),
             cache_bytes: read.bytes("tailCacheBytes", 64 << 20, 1 << 20..=64 << 30),
             max_message_size: read.bytes("maxMessageSize", 4 << 20, 1 << 10..=15 << 20) as usize,
-            file_reserved_hours: read.number("fileReservedTime", 72, 1..=87_600),
             delete_when: read.parsed(
                 "deleteWhen",
                 vec![4],
                 "hours of the day, 00 to 23, separated by ;",
                 hours,
             ),
-            disk_max_used: read.number("diskMaxUsedSpaceRatio", 75, 10..=99),
-            disk_force: read.number("diskSpaceCleanForciblyRatio", 85, 10..=99),
-            disk_refuse: read.number("diskSpaceWarningLevelRatio", 90, 10..=100),
-            auto_create_topics: read.boolean("autoCreateTopicEnable", true),
-            auto_create_groups: read.boolean("autoCreateSubscriptionGroup", true),
             default_queues: read.number("defaultTopicQueueNums", 8, 1..=1024),
             long_polling: read.boolean("longPollingEnable", true),
             max_pull_messages: read.number("maxTransferCountOnMessageInMemory", 32, 1..=1024),
@@ -226,7 +200,6 @@ impl Config {
             live: LiveSettings::read(&mut read),
             limits: ConnectionLimits::read(&mut read),
             log_format: read.choice("logFormat", LogFormat::Text, LOG_FORMATS),
-            log_level: read.text("logLevel", "info"),
             unknown: Vec::new(),
         };
         if config.live.is_slave() && config.id == 0 {
@@ -244,14 +217,14 @@ impl Config {
                 "a port that is neither listenPort nor two below it; its default is listenPort plus 1",
             );
         }
+        if config.admin_port > 0 && config.admin_token_file.is_none() {
+            read.refuse("adminTokenFile", "the path of a file with a token, with adminPort");
+        }
         if config.ha.housekeeping <= config.ha.heartbeat {
             read.refuse("haHousekeepingInterval", "more than haSendHeartbeatInterval");
         }
         if config.max_record_bytes() as u64 + 8 > config.segment_bytes {
             read.refuse("mappedFileSizeCommitLog", "maxMessageSize plus 64 KiB and 8 bytes at least");
-        }
-        if config.disk_refuse < config.disk_force {
-            read.refuse("diskSpaceWarningLevelRatio", "diskSpaceCleanForciblyRatio or more");
         }
         config.unknown = read.finish()?;
         Ok(config)
@@ -268,14 +241,8 @@ impl Config {
             segment_bytes: self.segment_bytes,
             max_record_bytes: self.max_record_bytes(),
             cache_bytes: self.cache_bytes as usize,
-            flush_interval: self.flush_interval,
-            retention: RetentionPolicy {
-                reserved_ms: self.file_reserved_hours as i64 * 3_600_000,
-                delete_hours: self.delete_when.clone(),
-                max_used_percent: self.disk_max_used,
-                force_percent: self.disk_force,
-                refuse_percent: self.disk_refuse,
-            },
+            flush_interval: self.live.flush_interval,
+            retention: self.live.retention(&self.delete_when),
             ..StoreConfig::new(&self.store_dir)
         }
     }
@@ -311,10 +278,6 @@ impl HaConfig {
     fn read(read: &mut Reader<'_>) -> Self {
         let minutes_ms = 600_000;
         let master_address = read.optional("haMasterAddress");
-        let is_address = |text: &str| {
-            text.rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
-        };
         if master_address.as_deref().is_some_and(|text| !is_address(text)) {
             read.refuse("haMasterAddress", "host:port");
         }
@@ -352,10 +315,6 @@ impl ConnectionLimits {
             unanswered: read.bytes("maxUnansweredBytes", 1 << 20, 1 << 10..=1 << 30),
         }
     }
-}
-
-fn addresses(text: &str) -> Vec<String> {
-    text.split([';', ',']).map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect()
 }
 
 fn host_name() -> String {
@@ -418,9 +377,9 @@ mod tests {
     #[test]
     fn defaults_are_the_references() {
         let c = read(&[("namesrvAddr", "a:1;b:2")]).unwrap();
-        assert_eq!(c.name_servers, ["a:1", "b:2"]);
+        assert_eq!(c.live.name_servers, ["a:1", "b:2"]);
         assert_eq!((c.listen_port, c.default_queues, c.max_message_size), (10911, 8, 4 << 20));
         assert_eq!((c.ha.listen_port, c.live.in_sync_replicas, c.live.slave_read), (10912, 1, false));
-        assert_eq!(c.store().retention, RetentionPolicy::default());
+        assert_eq!(c.store().retention, store::retention::RetentionPolicy::default());
     }
 }

@@ -1,148 +1,24 @@
-//! The settings that change while the broker runs: which they are, what holds now, and how a change is checked. Who sent
-//! the change (a request today, a file tomorrow) is not known here. Changes end with the process: the lasting place of
-//! a setting is the configuration file, or the manifest that it is made from.
+//! The settings that change while the broker runs: what holds now, and how a change is checked. Who sent the change, a
+//! request (25), the live file or the admin port, is not known here. Changes end with the process: the lasting place of
+//! a setting is the configuration or the live file, or the manifest that they are made from.
+
+mod settings;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use daemon::config::{ConfigErrors, Reader, Unit};
+use daemon::config::ConfigErrors;
 use parking_lot::Mutex;
 use protocol::bodies::data_version::DataVersion;
+use protocol::bodies::topic_config::perm;
 use tokio::sync::watch;
 
+pub(crate) use settings::is_address;
+pub use settings::{BrokerRole, FlushMode, LiveSettings, MAX_IN_SYNC_REPLICAS};
+
 use crate::config::Config;
-
-/// Copies of a message at most that an acknowledgement may wait for, the master's among them.
-pub const MAX_IN_SYNC_REPLICAS: usize = 5;
-
-/// What a broker is within its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BrokerRole {
-    /// Acknowledges what it has stored itself.
-    AsyncMaster,
-    /// Acknowledges what `inSyncReplicas` members have stored, itself among them.
-    SyncMaster,
-    /// Follows the master and takes no messages.
-    Slave,
-}
-
-/// When a message counts as stored by this member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlushMode {
-    /// When it is written: it survives the death of the process, not of the machine.
-    Async,
-    /// When it is on the disk.
-    Sync,
-}
-
-const ROLES: [(&str, BrokerRole); 3] = [
-    ("ASYNC_MASTER", BrokerRole::AsyncMaster),
-    ("SYNC_MASTER", BrokerRole::SyncMaster),
-    ("SLAVE", BrokerRole::Slave),
-];
-const FLUSH_MODES: [(&str, FlushMode); 2] =
-    [("ASYNC_FLUSH", FlushMode::Async), ("SYNC_FLUSH", FlushMode::Sync)];
-
-/// The settings that take effect at once when they are changed (25). Messages stored before keep what they were
-/// promised.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveSettings {
-    /// `brokerRole`: `ASYNC_MASTER`, `SYNC_MASTER` or `SLAVE`. Default `ASYNC_MASTER`. Between the two kinds of master
-    /// it is live; to `SLAVE` or from it, it needs a restart.
-    pub role: BrokerRole,
-    /// `inSyncReplicas`: members that have stored a message before it is acknowledged, the master among them. Only a
-    /// `SYNC_MASTER` looks at it. Default 1, 1 to 5.
-    pub in_sync_replicas: usize,
-    /// `flushDiskType`: `ASYNC_FLUSH` or `SYNC_FLUSH`. Default `ASYNC_FLUSH`.
-    pub flush: FlushMode,
-    /// `syncFlushTimeout`: ms after which a send that waits for its flush is answered FLUSH_DISK_TIMEOUT. Default
-    /// 5000, 1 to 60000.
-    pub sync_flush_timeout: Duration,
-    /// `slaveTimeout`: ms after which a send that waits for slaves is answered FLUSH_SLAVE_TIMEOUT; when too few slaves
-    /// have been connected for that long already, it is answered so at once. Default 2000, 1 to 60000; not the 3000 of
-    /// Java, at which clients give up by default.
-    pub slave_timeout: Duration,
-    /// `slaveReadEnable`: on a slave, whether it serves pulls; on a master, whether it sends consumers that are far
-    /// behind to a slave. Default false.
-    pub slave_read: bool,
-    /// `haCatchUpBytesPerSecond`: bytes per second at most that a master reads from its disk for slaves that are behind,
-    /// all together; 0 for no limit. Default 0, 64KiB to 64GiB otherwise.
-    pub catch_up_bytes_per_second: Option<u64>,
-    /// `haMaxTimeSlaveNotCatchup`: ms a slave may be behind and count as in sync; a slave that is further behind is not
-    /// ready. Default 15000, 100 to 3600000.
-    pub max_slave_lag: Duration,
-}
-
-impl LiveSettings {
-    /// The keys of the live settings.
-    pub const KEYS: [&str; 8] = [
-        "brokerRole",
-        "inSyncReplicas",
-        "flushDiskType",
-        "syncFlushTimeout",
-        "slaveTimeout",
-        "slaveReadEnable",
-        "haCatchUpBytesPerSecond",
-        "haMaxTimeSlaveNotCatchup",
-    ];
-
-    pub(crate) fn read(read: &mut Reader<'_>) -> Self {
-        let catch_up = read.bytes("haCatchUpBytesPerSecond", 0, 0..=64 << 30);
-        if (1..64 << 10).contains(&catch_up) {
-            read.refuse("haCatchUpBytesPerSecond", "0 for no limit, or 64KiB to 64GiB bytes");
-        }
-        Self {
-            role: read.choice("brokerRole", BrokerRole::AsyncMaster, &ROLES),
-            in_sync_replicas: read.number("inSyncReplicas", 1, 1..=MAX_IN_SYNC_REPLICAS),
-            flush: read.choice("flushDiskType", FlushMode::Async, &FLUSH_MODES),
-            sync_flush_timeout: read.duration("syncFlushTimeout", Unit::Milliseconds, 5_000, 1..=60_000),
-            slave_timeout: read.duration("slaveTimeout", Unit::Milliseconds, 2_000, 1..=60_000),
-            slave_read: read.boolean("slaveReadEnable", false),
-            catch_up_bytes_per_second: (catch_up > 0).then_some(catch_up),
-            max_slave_lag: read.duration(
-                "haMaxTimeSlaveNotCatchup",
-                Unit::Milliseconds,
-                15_000,
-                100..=3_600_000,
-            ),
-        }
-    }
-
-    /// Returns the settings as [`Config::from_properties`] reads them.
-    pub fn to_properties(&self) -> [(&'static str, String); 8] {
-        let values = [
-            word(&ROLES, self.role),
-            self.in_sync_replicas.to_string(),
-            word(&FLUSH_MODES, self.flush),
-            self.sync_flush_timeout.as_millis().to_string(),
-            self.slave_timeout.as_millis().to_string(),
-            self.slave_read.to_string(),
-            self.catch_up_bytes_per_second.unwrap_or(0).to_string(),
-            self.max_slave_lag.as_millis().to_string(),
-        ];
-        let mut keys = Self::KEYS.into_iter();
-        values.map(|value| (keys.next().unwrap_or_default(), value))
-    }
-
-    /// Returns how many members must have stored a message before it is acknowledged, this one among them.
-    pub fn required_acks(&self) -> usize {
-        match self.role {
-            BrokerRole::SyncMaster => self.in_sync_replicas,
-            BrokerRole::AsyncMaster | BrokerRole::Slave => 1,
-        }
-    }
-
-    /// Says whether the broker follows a master.
-    pub fn is_slave(&self) -> bool {
-        self.role == BrokerRole::Slave
-    }
-}
-
-fn word<T: PartialEq>(words: &[(&str, T)], value: T) -> String {
-    words.iter().find(|(_, v)| *v == value).map_or_else(String::new, |(word, _)| (*word).to_owned())
-}
 
 /// Why a change was refused; nothing has changed then.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -190,6 +66,8 @@ impl fmt::Display for Change {
 /// The live settings as they are now.
 pub struct Live {
     now: ArcSwap<LiveSettings>,
+    /// That of `now`, for whoever looks at it with every message.
+    permission: AtomicI32,
     /// Held while a change is made: one after the other.
     version: Mutex<DataVersion>,
     /// Told of every change when it holds everywhere.
@@ -201,6 +79,7 @@ impl Live {
     pub fn new(settings: LiveSettings, now_ms: i64) -> Live {
         let version = DataVersion { counter: 0, state_version: 0, timestamp: now_ms };
         Live {
+            permission: AtomicI32::new(settings.permission),
             now: ArcSwap::from_pointee(settings),
             version: Mutex::new(version),
             changed: watch::Sender::new(()),
@@ -215,6 +94,16 @@ impl Live {
     /// Returns what holds now. Cheap, but not free: once per batch, not per message.
     pub fn load(&self) -> Guard<Arc<LiveSettings>> {
         self.now.load()
+    }
+
+    /// Says whether the broker takes messages. Free.
+    pub fn may_write(&self) -> bool {
+        perm::is_writeable(self.permission.load(Ordering::Relaxed))
+    }
+
+    /// Says whether the broker gives messages. Free.
+    pub fn may_read(&self) -> bool {
+        perm::is_readable(self.permission.load(Ordering::Relaxed))
     }
 
     /// Returns the version of the settings: it grows with every change.
@@ -241,25 +130,62 @@ impl Live {
         pairs.extend(before.to_properties().map(|(key, value)| (key.to_owned(), value)));
         pairs.extend(wanted.iter().cloned());
         let after = Config::from_properties(&pairs)?.live;
+        Ok(self.swap(&mut version, &before, after, now_ms, apply))
+    }
+
+    /// Takes over settings as a whole; see [`Live::change`].
+    ///
+    /// # Errors
+    /// [`ChangeError::NeedsRestart`] when they make a slave of a master, or the other way round.
+    pub fn replace(
+        &self,
+        after: LiveSettings,
+        now_ms: i64,
+        apply: impl FnOnce(&LiveSettings),
+    ) -> Result<Vec<Change>, ChangeError> {
+        let mut version = self.version.lock();
+        let before = self.now.load_full();
+        if after.is_slave() != before.is_slave() {
+            let role = after.to_properties().into_iter().find(|(key, _)| *key == "brokerRole");
+            let (key, value) = role.unwrap_or_default();
+            return Err(ChangeError::NeedsRestart { key: key.to_owned(), value });
+        }
+        Ok(self.swap(&mut version, &before, after, now_ms, apply))
+    }
+
+    fn swap(
+        &self,
+        version: &mut DataVersion,
+        before: &LiveSettings,
+        after: LiveSettings,
+        now_ms: i64,
+        apply: impl FnOnce(&LiveSettings),
+    ) -> Vec<Change> {
         let changes: Vec<Change> = std::iter::zip(before.to_properties(), after.to_properties())
             .filter(|((_, before), (_, now))| before != now)
             .map(|((key, before), (_, now))| Change { key, before, now })
             .collect();
-        if !changes.is_empty() {
-            *version = version.next(0, now_ms);
-            // Whoever counts the copies of messages asks for more of them before anybody is promised more, and for
-            // fewer only after that: at no time does an answer leave with fewer than were promised.
-            let after = Arc::new(after);
-            if after.required_acks() > before.required_acks() {
-                apply(&after);
-                self.now.store(after);
-            } else {
-                self.now.store(after.clone());
-                apply(&after);
-            }
-            self.changed.send_replace(());
+        if changes.is_empty() {
+            return changes;
         }
-        Ok(changes)
+        *version = version.next(0, now_ms);
+        // Whoever counts the copies of messages asks for more of them before anybody is promised more, and for fewer
+        // only after that: at no time does an answer leave with fewer than were promised.
+        let after = Arc::new(after);
+        if after.required_acks() > before.required_acks() {
+            apply(&after);
+            self.hold(after);
+        } else {
+            self.hold(after.clone());
+            apply(&after);
+        }
+        self.changed.send_replace(());
+        changes
+    }
+
+    fn hold(&self, after: Arc<LiveSettings>) {
+        self.permission.store(after.permission, Ordering::Relaxed);
+        self.now.store(after);
     }
 }
 
@@ -332,6 +258,12 @@ mod tests {
             ),
             (&master, "slaveTimeout=20\nGANTRY_SLAVE_TIMEOUT=30", "unknown setting GANTRY_SLAVE_TIMEOUT"),
             (&master, "slaveTimeout=20\ninSyncReplicas=6", "inSyncReplicas=6: allowed is 1 to 5"),
+            (&master, "slaveTimeout=20\nbrokerPermission=2", "brokerPermission=2: allowed is 6 or 4 or 0"),
+            (&master, "slaveTimeout=20\nlogLevel=loud", "logLevel=loud: allowed is error, warn"),
+            (&master, "slaveTimeout=20\nnamesrvAddr=a:1;b", "namesrvAddr=a:1;b: allowed is host:port"),
+            (&master, "slaveTimeout=20\nbrokerIP1=mq", "brokerIP1=mq: allowed is an IP address"),
+            (&master, "slaveTimeout=20\nlisteners=internal", "listeners=internal: allowed is name=host:port"),
+            (&master, "diskSpaceWarningLevelRatio=80", "allowed is diskSpaceCleanForciblyRatio or more"),
             (&master, "slaveTimeout=20\nflushDiskType=OFTEN", "ASYNC_FLUSH or SYNC_FLUSH"),
             (&master, "slaveTimeout=20\nhaCatchUpBytesPerSecond=7", "0 for no limit, or 64KiB"),
         ] {

@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let pairs = daemon::config::load(arguments.config.as_deref(), std::env::vars(), &arguments.sets)?;
     let config = Config::from_properties(&pairs)?;
-    daemon::logs::init(config.log_format, &config.log_level)?;
+    daemon::logs::init(config.log_format, &config.live.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("start the runtime")?.block_on(async {
         let shutdown = Shutdown::on_signals().context("install signal handlers")?;

@@ -30,14 +30,14 @@ const GATHER: Duration = Duration::from_millis(5);
 pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown: Shutdown) {
     let connections = Connections::default();
     let mut down: Vec<String> = Vec::new();
-    let mut targets = broker.config.name_servers.clone();
+    let mut targets = broker.live.load().name_servers.clone();
     let mut all_told = Instant::now();
     loop {
         let told = tokio::select! {
             () = shutdown.wait() => break,
             told = register_at(&targets, &broker, &connections, &mut down) => told,
         };
-        let all = targets == broker.config.name_servers;
+        let all = targets == broker.live.load().name_servers;
         if all {
             all_told = Instant::now();
         }
@@ -53,7 +53,7 @@ pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown:
                 true
             }
         });
-        targets.clone_from(&broker.config.name_servers);
+        targets.clone_from(&broker.live.load().name_servers);
         tokio::select! {
             () = shutdown.wait() => break,
             () = broker.changed.notified() => tokio::time::sleep(GATHER).await,
@@ -131,7 +131,7 @@ async fn register(
     body: &RegisterBrokerBody,
 ) -> anyhow::Result<Registered> {
     let client = connections.to(addr).await?;
-    let address = broker.address.to_string();
+    let address = broker.address().to_string();
     let header = RegisterBroker {
         broker_name: Cow::Borrowed(&broker.config.name),
         broker_addr: Cow::Borrowed(&address),
@@ -151,10 +151,10 @@ async fn register(
 /// Tells all name servers at the same time, so that one that does not answer keeps nothing from the others.
 async fn leave(broker: &Arc<Broker>, connections: &Connections) {
     let mut tasks = tokio::task::JoinSet::new();
-    for addr in broker.config.name_servers.clone() {
+    for addr in broker.live.load().name_servers.clone() {
         let (broker, connections) = (broker.clone(), connections.clone());
         tasks.spawn(async move {
-            let address = broker.address.to_string();
+            let address = broker.address().to_string();
             let header = BrokerIdentity {
                 broker_name: Cow::Borrowed(&broker.config.name),
                 broker_addr: Cow::Borrowed(&address),

@@ -220,7 +220,7 @@ async fn serve(
     if broker.slave.is_some() {
         stream.spawn(slave::run(broker.clone(), shutdown.clone()));
     }
-    let (registered, is_registered) = watch::channel(broker.config.name_servers.is_empty());
+    let (registered, is_registered) = watch::channel(broker.live.load().name_servers.is_empty());
     let mut membership = tokio::spawn(membership::run(broker.clone(), registered, shutdown.clone()));
     let mut chores = JoinSet::new();
     chores.spawn(persist_offsets(broker.clone()));
@@ -268,7 +268,7 @@ async fn watch_readiness(broker: Arc<Broker>, health: Health, mut registered: wa
             match &is {
                 Ok(()) => {
                     health.set_ready();
-                    info!(address = %broker.address, name = broker.config.name, "broker ready");
+                    info!(address = %broker.address(), name = broker.config.name, "broker ready");
                 }
                 Err(reason) => {
                     health.set_not_ready(reason);
@@ -336,10 +336,10 @@ async fn watch_clients(broker: Arc<Broker>) {
 /// server.
 async fn address(config: &Config, listener: &TcpListener) -> Result<SocketAddr, RunError> {
     let bound = listener.local_addr().map_err(RunError::Address)?;
-    let ip = match config.advertised_ip {
+    let ip = match config.live.advertised_ip {
         Some(ip) => ip,
         None if !bound.ip().is_unspecified() => bound.ip(),
-        None => reaching(config.name_servers.first()).await.map_err(RunError::Address)?,
+        None => reaching(config.live.name_servers.first()).await.map_err(RunError::Address)?,
     };
     Ok(SocketAddr::new(ip, bound.port()))
 }

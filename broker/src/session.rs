@@ -3,6 +3,8 @@
 //! task.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,6 +56,8 @@ pub struct BrokerSession {
     batch: Batch,
     sends: Vec<PendingSend>,
     begun: Option<Instant>,
+    /// The broker's, when the batch began.
+    address: SocketAddr,
     last_topic: LastTopic,
     unanswered: Unanswered<SentBatch>,
     unanswered_sends: usize,
@@ -74,7 +78,11 @@ struct SentBatch {
     begun: Instant,
     /// Whether slaves must have them.
     copied: bool,
-    sends: Vec<(PendingSend, Vec<Stored>)>,
+    /// The broker's address then.
+    address: SocketAddr,
+    sends: Vec<(PendingSend, Range<usize>)>,
+    /// Where the records of all of them went; each send has its part.
+    stored: Vec<Stored>,
 }
 
 struct Parked {
@@ -88,6 +96,7 @@ impl BrokerSession {
             flushed: broker.store.flushed(),
             replicated: broker.leader.as_ref().map(|leader| leader.replicated()),
             settings: broker.live.changes(),
+            address: broker.address(),
             broker,
             peer,
             batch: Batch::default(),
@@ -109,14 +118,27 @@ impl BrokerSession {
     // ---- sends ----
 
     fn on_send(&mut self, frame: &FrameView<'_>, out: &mut Vec<u8>) {
-        let begun = *self.begun.get_or_insert_with(Instant::now);
-        match send_message::prepare(&self.broker, &self.peer, frame, &mut self.last_topic, &mut self.batch) {
+        let begun = self.begun.unwrap_or_else(|| self.begin_batch());
+        let address = self.address;
+        match send_message::prepare(
+            &self.broker,
+            address,
+            &self.peer,
+            frame,
+            &mut self.last_topic,
+            &mut self.batch,
+        ) {
             Ok(send) => self.sends.push(send),
             Err(refusal) => self.refuse(&Caller::of(frame), &refusal, begun, out),
         }
         if self.batch.bytes() > MAX_BATCH_BYTES {
             self.commit(out);
         }
+    }
+
+    fn begin_batch(&mut self) -> Instant {
+        self.address = self.broker.address();
+        *self.begun.insert(Instant::now())
     }
 
     /// Appends what was gathered, and answers it or lets it wait.
@@ -139,7 +161,7 @@ impl BrokerSession {
         // The whole batch is covered by its end; so is whatever a failure left of it.
         let end = *appended.as_ref().unwrap_or(&broker.store.written());
         let promise = progress::promise(&broker, end, begun);
-        let mut waiting = Vec::new();
+        let (mut waiting, mut stored_waiting) = (Vec::new(), Vec::new());
         let latency = begun.elapsed();
         for send in std::mem::take(&mut self.sends) {
             self.stored.clear();
@@ -148,9 +170,13 @@ impl BrokerSession {
                 let refusal = refusal_of(appended.as_ref().err());
                 self.refuse(&send.caller, &refusal, begun, out);
             } else if promise.is_some() && send.waits {
-                waiting.push((send, self.stored.clone()));
+                let begin = stored_waiting.len();
+                stored_waiting.extend_from_slice(&self.stored);
+                waiting.push((send, begin..stored_waiting.len()));
             } else {
-                answer_send(&broker, &send, &self.stored, ResponseCode::SUCCESS, latency, out);
+                let reply =
+                    SendReply { broker: &broker, address: self.address, send: &send, stored: &self.stored };
+                answer_send(&reply, ResponseCode::SUCCESS, latency, out);
             }
         }
         if let Some(promise) = promise.filter(|_| !waiting.is_empty()) {
@@ -163,7 +189,8 @@ impl BrokerSession {
                 broker.waiting_for_slaves.fetch_add(waiting.len(), Ordering::Relaxed);
             }
             self.unanswered_sends += waiting.len();
-            self.unanswered.push(promise, SentBatch { begun, copied, sends: waiting });
+            let (address, sends, stored) = (self.address, waiting, stored_waiting);
+            self.unanswered.push(promise, SentBatch { begun, copied, address, sends, stored });
         }
         self.batch.clear();
     }
@@ -181,8 +208,10 @@ impl BrokerSession {
                 self.waiting_for_slaves -= batch.sends.len();
                 self.broker.waiting_for_slaves.fetch_sub(batch.sends.len(), Ordering::Relaxed);
             }
-            for (send, stored) in &batch.sends {
-                answer_send(&self.broker, send, stored, code, batch.begun.elapsed(), out);
+            for (send, records) in &batch.sends {
+                let stored = &batch.stored[records.clone()];
+                let reply = SendReply { broker: &self.broker, address: batch.address, send, stored };
+                answer_send(&reply, code, batch.begun.elapsed(), out);
             }
         }
         false
@@ -273,19 +302,12 @@ impl BrokerSession {
     }
 }
 
-fn answer_send(
-    broker: &Broker,
-    send: &PendingSend,
-    stored: &[Stored],
-    code: ResponseCode,
-    latency: Duration,
-    out: &mut Vec<u8>,
-) {
-    let before = out.len();
-    if !send.caller.oneway {
-        frame::encode(out, &send.caller.head(code, None), &SendReply { broker, send, stored }, b"");
+fn answer_send(reply: &SendReply<'_>, code: ResponseCode, latency: Duration, out: &mut Vec<u8>) {
+    let (before, caller) = (out.len(), &reply.send.caller);
+    if !caller.oneway {
+        frame::encode(out, &caller.head(code, None), reply, b"");
     }
-    record(broker, send.caller.code, code, latency, out.len() - before);
+    record(reply.broker, caller.code, code, latency, out.len() - before);
 }
 
 fn record(broker: &Broker, request: RequestCode, result: ResponseCode, latency: Duration, bytes_out: usize) {

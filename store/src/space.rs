@@ -19,7 +19,7 @@ impl Store {
         for _ in 0..retention::BATCH {
             let Some(used) = self.look_at_use() else { return };
             let removable =
-                retention::decide_removal(&self.sealed_facts(), now_ms, used, &self.config.retention);
+                retention::decide_removal(&self.sealed_facts(), now_ms, used, &self.retention.lock());
             if removable.is_empty() {
                 return;
             }
@@ -39,7 +39,7 @@ impl Store {
             self.disk.space(&self.log_dir).inspect_err(|e| warn!("disk use is not known: {e}")).ok()?;
         let used = space.used_percent();
         self.used_percent.store(used, Ordering::Relaxed);
-        let refused = retention::decide_refusal(used, &self.config.retention);
+        let refused = retention::decide_refusal(used, &self.retention.lock());
         if self.full.swap(refused, Ordering::Relaxed) != refused {
             warn!(used_percent = used, refused, "disk use: writes");
         }

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, watch};
@@ -28,6 +29,7 @@ use crate::index::table::{MAX_QUEUES, QueueTable};
 use crate::log::cache::TailCache;
 use crate::log::tail::{AppendError, Tail};
 use crate::recover::{self, Folders};
+use crate::retention::RetentionPolicy;
 use crate::segment::Segment;
 use crate::threads::Threads;
 
@@ -103,6 +105,7 @@ pub struct Store {
     /// Flushes go one at a time.
     pub(crate) flushing: Mutex<()>,
     pub(crate) dropped: Dropped,
+    pub(crate) retention: Mutex<RetentionPolicy>,
     pub(crate) full: AtomicBool,
     pub(crate) used_percent: AtomicU8,
     stopped: watch::Sender<Option<String>>,
@@ -164,10 +167,11 @@ impl Store {
             upkeep: Mutex::new(()),
             flushing: Mutex::new(()),
             dropped,
+            retention: Mutex::new(config.retention.clone()),
             full: AtomicBool::new(false),
             used_percent: AtomicU8::new(0),
             stopped: watch::Sender::new(None),
-            threads: Arc::default(),
+            threads: Arc::new(Threads::new(config.flush_interval)),
             opened,
             _lock: lock,
             config,
@@ -204,6 +208,17 @@ impl Store {
         if let Err(e) = self.seal(&segment, &keys, end) {
             warn!("index of the last segment not written, the next start scans it: {e}");
         }
+    }
+
+    /// Changes how often what was written is flushed when nobody asks.
+    pub fn set_flush_interval(&self, interval: Duration) {
+        self.threads.set_flush_interval(interval);
+    }
+
+    /// Changes when segments may go and when writes stop. The store's threads look at it at once.
+    pub fn set_retention(&self, policy: RetentionPolicy) {
+        *self.retention.lock() = policy;
+        self.threads.want_look();
     }
 
     /// Returns what opening found.

@@ -14,7 +14,6 @@ use crate::store::Store;
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What the threads are asked to do.
-#[derive(Default)]
 pub(crate) struct Threads {
     flush: Mutex<FlushWork>,
     flush_wake: Condvar,
@@ -25,8 +24,9 @@ pub(crate) struct Threads {
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct FlushWork {
+    interval: Duration,
     requested: u64,
     writeback: bool,
     stop: bool,
@@ -34,12 +34,30 @@ struct FlushWork {
 
 #[derive(Clone, Copy, Default)]
 struct FileWork {
+    look: bool,
     spare: bool,
     seal: bool,
     stop: bool,
 }
 
 impl Threads {
+    pub fn new(flush_interval: Duration) -> Threads {
+        let flush = FlushWork { interval: flush_interval, requested: 0, writeback: false, stop: false };
+        Threads {
+            flush: Mutex::new(flush),
+            flush_wake: Condvar::new(),
+            files: Mutex::default(),
+            files_wake: Condvar::new(),
+            spare_asked: AtomicBool::new(false),
+            handles: Mutex::default(),
+        }
+    }
+
+    pub fn set_flush_interval(&self, interval: Duration) {
+        self.flush.lock().interval = interval;
+        self.flush_wake.notify_one();
+    }
+
     pub fn request_flush(&self, end: u64) {
         let mut work = self.flush.lock();
         work.requested = work.requested.max(end);
@@ -61,6 +79,12 @@ impl Threads {
             self.files.lock().spare = true;
             self.files_wake.notify_one();
         }
+    }
+
+    /// Has disk use and the age of segments looked at now.
+    pub fn want_look(&self) {
+        self.files.lock().look = true;
+        self.files_wake.notify_one();
     }
 
     pub fn want_seal(&self) {
@@ -101,11 +125,12 @@ impl Threads {
         }
     }
 
-    /// Waits until there is something to flush, or to tell the kernel, or `until`.
-    fn flush_work(&self, flushed: u64, until: Instant) -> FlushWork {
+    /// Waits until there is something to flush, or to tell the kernel, or until a flush is due, an interval after `last`.
+    fn flush_work(&self, flushed: u64, last: Instant) -> FlushWork {
         let mut work = self.flush.lock();
         if !work.stop && !work.writeback && work.requested <= flushed {
-            self.flush_wake.wait_until(&mut work, until);
+            let due = last + work.interval;
+            self.flush_wake.wait_until(&mut work, due);
         }
         let taken = *work;
         // Whoever takes the request flushes all that is written, and nobody asks for more than that.
@@ -116,28 +141,27 @@ impl Threads {
     /// Waits until there is something to do with files, or `until`.
     fn file_work(&self, until: Instant) -> FileWork {
         let mut work = self.files.lock();
-        if !work.stop && !work.seal && !work.spare {
+        if !work.stop && !work.seal && !work.spare && !work.look {
             self.files_wake.wait_until(&mut work, until);
         }
         let taken = *work;
-        (work.seal, work.spare) = (false, false);
+        (work.seal, work.spare, work.look) = (false, false, false);
         taken
     }
 }
 
 fn run_flush(threads: &Threads, store: &Weak<Store>) {
-    let Some(interval) = store.upgrade().map(|s| s.config.flush_interval) else { return };
-    let (mut flushed, mut told, mut due) = (0, 0, Instant::now());
+    let (mut flushed, mut told, mut last) = (0, 0, Instant::now());
     loop {
-        let work = threads.flush_work(flushed, due);
+        let work = threads.flush_work(flushed, last);
         let Some(store) = store.upgrade() else { return };
         if work.stop {
             return;
         }
         // Hints come often under load and must not keep the interval from being kept.
-        if work.requested > store.flushed_offset() || Instant::now() >= due {
+        if work.requested > store.flushed_offset() || Instant::now() >= last + work.interval {
             store.flush_now();
-            due = Instant::now() + interval;
+            last = Instant::now();
         } else if work.writeback {
             told = store.start_writeback(told);
         }
@@ -160,7 +184,7 @@ fn run_files(threads: &Threads, store: &Weak<Store>) {
             store.make_spare();
         }
         store.seal_pending();
-        if Instant::now() >= look_at {
+        if work.look || Instant::now() >= look_at {
             look_at = Instant::now() + LOOK;
             store.look_after_space(now_ms());
             threads.spare_asked.store(false, Ordering::Relaxed);

@@ -1,10 +1,15 @@
 //! All settings of a broker as text, as GET_BROKER_CONFIG (26) shows them and [`Config::from_properties`] reads them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use daemon::logs::LOG_FORMATS;
 
 use super::{Config, ConnectionLimits, HaConfig};
+
+fn path(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
+}
 
 fn ms(duration: Duration) -> String {
     duration.as_millis().to_string()
@@ -21,24 +26,18 @@ impl Config {
             ("brokerId", self.id.to_string()),
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
-            ("brokerIP1", self.advertised_ip.map_or_else(String::new, |ip| ip.to_string())),
-            ("namesrvAddr", self.name_servers.join(";")),
+            ("podIP", self.pod_ip.map_or_else(String::new, |ip| ip.to_string())),
             ("registerNameServerPeriod", ms(self.register_period)),
             ("healthPort", self.health_port.to_string()),
+            ("adminPort", self.admin_port.to_string()),
+            ("adminTokenFile", path(self.admin_token_file.as_deref())),
             ("storePathRootDir", self.store_dir.display().to_string()),
-            ("flushIntervalCommitLog", ms(self.flush_interval)),
             ("maxUnflushedBytes", self.max_unflushed_bytes.to_string()),
             ("maxUnansweredSends", self.max_unanswered_sends.to_string()),
             ("mappedFileSizeCommitLog", self.segment_bytes.to_string()),
             ("tailCacheBytes", self.cache_bytes.to_string()),
             ("maxMessageSize", self.max_message_size.to_string()),
-            ("fileReservedTime", self.file_reserved_hours.to_string()),
             ("deleteWhen", hours.join(";")),
-            ("diskMaxUsedSpaceRatio", self.disk_max_used.to_string()),
-            ("diskSpaceCleanForciblyRatio", self.disk_force.to_string()),
-            ("diskSpaceWarningLevelRatio", self.disk_refuse.to_string()),
-            ("autoCreateTopicEnable", self.auto_create_topics.to_string()),
-            ("autoCreateSubscriptionGroup", self.auto_create_groups.to_string()),
             ("defaultTopicQueueNums", self.default_queues.to_string()),
             ("longPollingEnable", self.long_polling.to_string()),
             ("maxTransferCountOnMessageInMemory", self.max_pull_messages.to_string()),
@@ -50,7 +49,6 @@ impl Config {
             ("regionId", self.region.clone()),
             ("drainTimeoutMillis", ms(self.drain_timeout)),
             ("logFormat", format.to_owned()),
-            ("logLevel", self.log_level.clone()),
         ];
         pairs.extend(self.ha.to_properties());
         pairs.extend(self.limits.to_properties());
@@ -107,7 +105,8 @@ mod tests {
     #[test]
     fn every_setting_is_written_as_it_was_given() {
         // Each with a value that is not its default: one that is forgotten would come back as the default.
-        let given = "accessMessageInMemoryMaxRatio=41 autoCreateSubscriptionGroup=false autoCreateTopicEnable=false \
+        let given = "accessMessageInMemoryMaxRatio=41 adminPort=7 adminTokenFile=/t brokerPermission=4 expectedStoreId=s \
+            listeners=internal=h:1 podIP=::2 autoCreateSubscriptionGroup=false autoCreateTopicEnable=false \
             bindAddress=::1 brokerClusterName=c brokerIP1=::1 brokerId=3 brokerName=n brokerRole=SLAVE \
             channelExpiredTimeout=1001 defaultTopicQueueNums=9 deleteWhen=05 diskMaxUsedSpaceRatio=76 \
             diskSpaceCleanForciblyRatio=86 diskSpaceWarningLevelRatio=91 drainTimeoutMillis=1 fileReservedTime=73 \

@@ -81,6 +81,7 @@ pub fn prepare(broker: &Broker, caller: Caller, ext: &ExtFields<'_>) -> Result<P
     if broker.is_stopping() {
         return Err(Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker is shutting down"));
     }
+    check_permission(broker)?;
     let missing = || {
         let remark = format!("subscription group [{group_name}] does not exist, {FAQ}");
         Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
@@ -109,6 +110,15 @@ pub fn prepare(broker: &Broker, caller: Caller, ext: &ExtFields<'_>) -> Result<P
         max_messages: (request.max_msg_nums.max(1) as usize).min(broker.config.max_pull_messages),
         max_bytes: wanted_bytes.min(broker.config.max_pull_bytes).min(MAX_ANSWER),
     })
+}
+
+/// Refuses reading where the whole broker forbids it, in Java's words.
+fn check_permission(broker: &Broker) -> Result<(), Refusal> {
+    if broker.live.may_read() {
+        return Ok(());
+    }
+    let remark = format!("the broker[{}] pulling message is forbidden", broker.address().ip());
+    Err(Refusal::new(ResponseCode::NO_PERMISSION, remark))
 }
 
 fn find_queue(broker: &Broker, request: &PullMessage<'_>) -> Result<Arc<Queue>, Refusal> {
@@ -204,6 +214,10 @@ pub fn answer(
         Outcome::Redirected(code)
     };
     let redirect = allowed.redirect && answering.redirects();
+    if let Err(refusal) = check_permission(broker) {
+        // Taken away while the pull waited.
+        return refuse(pull, &refusal, out);
+    }
     if pull.queue.is_removed() {
         if answering.may_lack_messages() && broker.topics.get(&pull.queue.topic).is_some() {
             // The slave has started over; the next pull finds the queue that took its place.

@@ -1,6 +1,7 @@
 //! SEND_MESSAGE (10), V2 (310) and batch (320): every check a client sees, then the record joins the batch that is
 //! appended when the frames of this read are through. P§2.2, P§3.1, P§4.6, P§8.2.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -142,9 +143,10 @@ impl LastTopic {
     }
 }
 
-/// Checks a send and puts its records into the batch.
+/// Checks a send and puts its records into the batch; `address` is the broker's.
 pub fn prepare(
     broker: &Broker,
+    address: SocketAddr,
     peer: &Peer,
     frame: &FrameView<'_>,
     last: &mut LastTopic,
@@ -162,7 +164,7 @@ pub fn prepare(
         sys_flag: request.sys_flag,
         born_timestamp: request.born_timestamp,
         born_host: peer.addr,
-        store_host: broker.address,
+        store_host: address,
         reconsume_times: request.reconsume_times,
         prepared_transaction_offset: 0,
         body: frame.body,
@@ -216,6 +218,10 @@ fn check_limits(broker: &Broker) -> Result<(), Refusal> {
     }
     if broker.is_stopping() {
         return Err(Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker is shutting down"));
+    }
+    if !broker.live.may_write() {
+        let remark = format!("the broker[{}] sending message is forbidden", broker.address().ip());
+        return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
     }
     let unflushed = broker.store.written().saturating_sub(broker.store.flushed_offset());
     if unflushed > broker.config.max_unflushed_bytes && broker.live.load().flush == FlushMode::Sync {
@@ -286,7 +292,7 @@ fn unknown_topic(topic: &str) -> Refusal {
 fn auto_create(broker: &Broker, request: &SendMessage<'_>) -> Result<(), Refusal> {
     topics::check_name(&request.topic)
         .map_err(|remark| Refusal::new(ResponseCode::INVALID_PARAMETER, remark))?;
-    if !broker.config.auto_create_topics {
+    if !broker.live.load().auto_create_topics {
         return Err(unknown_topic(&request.topic));
     }
     let template = request.default_topic.clone().text().and_then(|t| broker.topics.get(&t));
@@ -398,8 +404,10 @@ fn unique_number() -> u128 {
 
 /// The fields of the answer to a send, written without memory of their own.
 pub struct SendReply<'a> {
-    /// The broker's address, part of the offset ids.
+    /// Who answers.
     pub broker: &'a Broker,
+    /// Its address, part of the offset ids.
+    pub address: SocketAddr,
     /// The send.
     pub send: &'a PendingSend,
     /// Where its records went.
@@ -414,7 +422,7 @@ impl SendReply<'_> {
             if !ids.is_empty() {
                 ids.push(',');
             }
-            message::push_offset_msg_id(&mut ids, self.broker.address, s.physical as i64);
+            message::push_offset_msg_id(&mut ids, self.address, s.physical as i64);
         }
         ids
     }
@@ -425,7 +433,7 @@ impl EncodeExt for SendReply<'_> {
         w.prepared(&self.broker.send_reply);
         match self.stored {
             [one] => {
-                let (digits, len) = message::offset_msg_id_digits(self.broker.address, one.physical as i64);
+                let (digits, len) = message::offset_msg_id_digits(self.address, one.physical as i64);
                 w.utf8("msgId", &digits[..len]);
             }
             many => w.text("msgId", &self.offset_ids(many)),

@@ -93,7 +93,7 @@ pub async fn run(broker: Arc<Broker>, shutdown: Shutdown) {
 /// Returns where the master is, as far as is known now.
 fn target_of(broker: &Broker, link: &SlaveLink) -> Option<Target> {
     let configured = broker.config.ha.master_address.as_deref();
-    decide_target(configured, &link.state(), &broker.address.to_string())
+    decide_target(configured, &link.state(), &broker.address().to_string())
 }
 
 /// Resolves when the master is elsewhere.

@@ -4,6 +4,7 @@
 //! was deleted, so no broker ever ignores what is new.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::jiff::Timestamp;
 use manifest::config_keys::{BROKER_KEYS, KeyClass};
@@ -76,7 +77,8 @@ fn settings(desired: &Desired, shape: &Shape, group: u32, ordinal: u32) -> BTree
     let mut listeners = Vec::new();
     for listener in &desired.spec().listeners {
         let Some(address) = addresses::of_broker(desired, group, ordinal, listener) else { continue };
-        if listener.name == INTERNAL && address.host != addresses::OWN_POD {
+        // A pod knows its own address, and a name fits no message id.
+        if listener.name == INTERNAL && address.host.parse::<IpAddr>().is_ok() {
             put("brokerIP1", address.host.clone());
         }
         listeners.push(format!("{}={address}", listener.name));

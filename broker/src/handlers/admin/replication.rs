@@ -44,7 +44,7 @@ pub fn exchange_ha_info(
         master_ha_address: Some(ha_address(broker).to_string().into()),
         // As Java's: where the log ended when the broker started.
         master_flush_offset: Some(broker.store.opened().end as i64),
-        master_address: Some(broker.address.to_string().into()),
+        master_address: Some(broker.address().to_string().into()),
         cluster_name: None,
         broker_name: None,
     };
@@ -65,7 +65,7 @@ pub fn exchange_ha_info(
 
 /// Returns where slaves find the log of this broker, or would if it were a master.
 pub fn ha_address(broker: &Broker) -> SocketAddr {
-    SocketAddr::new(broker.address.ip(), broker.config.ha.listen_port)
+    SocketAddr::new(broker.address().ip(), broker.config.ha.listen_port)
 }
 
 /// Accepts what slaves are to take for the master's flushed offset; slaves here compare the logs themselves.

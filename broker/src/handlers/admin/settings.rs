@@ -1,11 +1,10 @@
 //! The broker's own settings: UPDATE_BROKER_CONFIG (25) changes the live ones, GET_BROKER_CONFIG (26) shows all. What is
-//! changed here ends with the process: the lasting place is the configuration file, or the manifest.
+//! changed here ends with the process: the lasting place is the configuration or live file, or the manifest.
 
 use daemon::config;
 use protocol::json::JsonBody;
 use protocol::requests::BrokerConfigReply;
 use remoting::handler::{Reply, Request};
-use tracing::info;
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
@@ -13,10 +12,7 @@ use crate::refusal::Refusal;
 /// Changes settings, all of the text or none.
 pub fn update(broker: &Broker, request: &Request<'_>) -> Result<(), Refusal> {
     let wanted = config::parse(&String::from_utf8_lossy(request.body)).map_err(Refusal::failed)?;
-    for change in broker.change_settings(&wanted).map_err(Refusal::failed)? {
-        info!(key = change.key, before = change.before, now = change.now, "setting changed");
-    }
-    Ok(())
+    broker.change_settings(&wanted).map(drop).map_err(Refusal::failed)
 }
 
 /// Returns every setting as it holds now, sorted by key.

@@ -176,7 +176,7 @@ pub fn stats(broker: &Broker, request: &Request<'_>, reply: &mut Reply) -> Resul
 /// Returns the broker's own topics.
 pub fn system(broker: &Broker, reply: &mut Reply) -> Result<(), Refusal> {
     let topic_list = broker.topics.system_names().iter().cloned().collect();
-    reply.body = TopicList { topic_list, broker_addr: Some(broker.address.to_string()) }.encode();
+    reply.body = TopicList { topic_list, broker_addr: Some(broker.address().to_string()) }.encode();
     Ok(())
 }
 
