@@ -182,9 +182,9 @@ fn check_entry(name: &str, value: &str, keys: &[ConfigKey]) -> Result<(), (Reaso
         Live(form) | Restart(form) | Immutable(form) => {
             check_form(form, value).map_err(|text| (Reason::InvalidSpec, text))
         }
-        Forbidden => {
-            forbidden("cannot be set: it follows from who the member is and where it runs; remove it".to_owned())
-        }
+        Forbidden => forbidden(
+            "cannot be set: it follows from who the member is and where it runs; remove it".to_owned(),
+        ),
         Field(field) => forbidden(format!("cannot be set here; set {field} instead")),
         Unsupported(why) => forbidden(format!("not supported yet: {why}; remove it")),
     }

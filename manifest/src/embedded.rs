@@ -38,7 +38,8 @@ pub(crate) fn check<T: Serialize + DeserializeOwned>(path: &str, given: &Map<Str
 
 /// Finds the innermost place that cannot be read: of what holds it, all else is taken away, level by level.
 fn mistyped<T: DeserializeOwned>(path: &str, given: &Value) -> Problem {
-    let error = |value: &Value| serde_json::from_value::<T>(value.clone()).err().map(|error| error.to_string());
+    let error =
+        |value: &Value| serde_json::from_value::<T>(value.clone()).err().map(|error| error.to_string());
     let (mut path, mut pointer, mut kept) = (path.to_owned(), String::new(), given.clone());
     let mut words = error(&kept).unwrap_or_default();
     'deeper: loop {
@@ -120,14 +121,17 @@ fn compare(path: &str, given: &Value, known: &Value, problems: &mut Vec<Problem>
 
 fn choices(path: &str, given: &Value, problems: &mut Vec<Problem>) {
     match given {
-        Value::Object(map) => map.iter().for_each(|(name, value)| choices(&child(path, name), value, problems)),
+        Value::Object(map) => {
+            map.iter().for_each(|(name, value)| choices(&child(path, name), value, problems))
+        }
         Value::Array(list) => {
             for (place, value) in list.iter().enumerate() {
                 choices(&format!("{path}[{place}]"), value, problems);
             }
         }
         Value::String(text) => {
-            let place: String = path.split('[').map(|part| part.split_once(']').map_or(part, |part| part.1)).collect();
+            let place: String =
+                path.split('[').map(|part| part.split_once(']').map_or(part, |part| part.1)).collect();
             let found = CHOICES.iter().find(|(end, _)| place.ends_with(end));
             if let Some((_, allowed)) = found.filter(|(_, allowed)| !allowed.contains(&text.as_str())) {
                 let text = format!("must be one of {}", allowed.join(", "));
@@ -166,7 +170,9 @@ mod tests {
         );
         assert_eq!(
             texts::<Affinity>(json!({ "podAntiAffinity": { "requiredDuringScheduling": [] } })),
-            ["spec.x.podAntiAffinity.requiredDuringScheduling: []: is not a field that Kubernetes knows here; remove it"]
+            [
+                "spec.x.podAntiAffinity.requiredDuringScheduling: []: is not a field that Kubernetes knows here; remove it"
+            ]
         );
         assert_eq!(
             texts::<Toleration>(json!({ "key": "a", "tolerationSeconds": "10" })),

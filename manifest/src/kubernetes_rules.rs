@@ -19,7 +19,8 @@ use crate::units::{DURATION_FORM, format_duration, parse_amount, parse_duration}
 const WORDS: [&str; 6] = ["{cluster}", "{group}", "{ordinal}", "{pod}", "{node}", "{zone}"];
 const LONGEST_WINDOW: &str = "168h";
 
-const NAME_FORM: &str = "must be lower-case letters, digits, dashes and dots, with a letter or digit at both ends";
+const NAME_FORM: &str =
+    "must be lower-case letters, digits, dashes and dots, with a letter or digit at both ends";
 
 /// Finds everything of the kind.
 pub(crate) fn check(spec: &ClusterSpec) -> Vec<Problem> {
@@ -86,13 +87,15 @@ impl Found {
             && !prefix.is_empty()
             && !(prefix.ends_with('/') && is_image(prefix.trim_end_matches('/')))
         {
-            let text = "must be a registry and a path with a slash at the end, such as registry.example.com/mq/";
+            let text =
+                "must be a registry and a path with a slash at the end, such as registry.example.com/mq/";
             self.refuse("spec.image.prefix", prefix.as_str(), text);
         }
         let overrides = [("broker", &image.overrides.broker), ("namesrv", &image.overrides.namesrv)];
         for (role, reference) in overrides {
             if let Some(reference) = reference.as_deref().filter(|reference| !is_image(reference)) {
-                let text = "must be an image's reference, such as registry.example.com/mq/gantry-broker:0.1.0";
+                let text =
+                    "must be an image's reference, such as registry.example.com/mq/gantry-broker:0.1.0";
                 self.refuse(&format!("spec.image.overrides.{role}"), reference, text);
             }
         }
@@ -113,7 +116,8 @@ impl Found {
         }
         for (name, request) in &resources.requests {
             let Some(limit) = resources.limits.get(name) else { continue };
-            if parse_amount(request).zip(parse_amount(limit)).is_some_and(|(request, limit)| request > limit) {
+            if parse_amount(request).zip(parse_amount(limit)).is_some_and(|(request, limit)| request > limit)
+            {
                 let text = format!("must be at most the limit, which is {limit}");
                 self.refuse(&child(&format!("{path}.requests"), name), request.as_str(), text);
             }
@@ -131,7 +135,11 @@ impl Found {
         }
         self.labels(&format!("{path}.nodeSelector"), &scheduling.node_selector);
         for (index, zone) in scheduling.zones.iter().enumerate().filter(|(_, zone)| !is_label_value(zone)) {
-            self.refuse(&format!("{path}.zones[{index}]"), zone.as_str(), "must be the value of a node's zone label");
+            self.refuse(
+                &format!("{path}.zones[{index}]"),
+                zone.as_str(),
+                "must be the value of a node's zone label",
+            );
         }
         for (index, toleration) in scheduling.tolerations.iter().enumerate() {
             self.0.extend(embedded::check::<Toleration>(&format!("{path}.tolerations[{index}]"), toleration));
@@ -170,7 +178,9 @@ impl Found {
         if let Some(base) = listener.node_port.base {
             let last = base + 10 * (brokers.groups - 1).max(0) + brokers.replicas_per_group - 1;
             if last > 65_535 {
-                let text = format!("must be smaller: the last broker would have port {last}, and 65535 is the highest");
+                let text = format!(
+                    "must be smaller: the last broker would have port {last}, and 65535 is the highest"
+                );
                 self.refuse(&format!("{path}.nodePort.base"), base, text);
             }
         }
@@ -191,8 +201,9 @@ impl Found {
     fn port_template(&mut self, path: &str, template: &str, brokers: &Brokers) {
         for group in 0..brokers.groups.max(1) {
             for ordinal in 0..brokers.replicas_per_group {
-                let text =
-                    template.replace("{group}", &group.to_string()).replace("{ordinal}", &ordinal.to_string());
+                let text = template
+                    .replace("{group}", &group.to_string())
+                    .replace("{ordinal}", &ordinal.to_string());
                 if text.parse::<u16>().is_ok_and(|port| port > 0) {
                     continue;
                 }
@@ -211,7 +222,8 @@ impl Found {
             if !is_label_key(key) {
                 self.refuse(&path, value.as_str(), "has a name that no label can have");
             } else if !value.is_empty() && !is_label_value(value) {
-                let text = "must be at most 63 letters, digits, -, _ and ., with a letter or digit at both ends";
+                let text =
+                    "must be at most 63 letters, digits, -, _ and ., with a letter or digit at both ends";
                 self.refuse(&path, value.as_str(), text);
             }
         }
@@ -282,7 +294,9 @@ fn is_label_key(key: &str) -> bool {
 /// Something that can be an image's reference, or the front of one.
 fn is_image(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@+".contains(&byte);
-    !text.is_empty() && text.bytes().all(allowed) && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+    !text.is_empty()
+        && text.bytes().all(allowed)
+        && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
 }
 
 fn is_range(text: &str) -> bool {

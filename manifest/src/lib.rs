@@ -53,8 +53,8 @@ mod without_effect;
 
 pub use changes::{FieldChange, changes};
 pub use cluster::RocketMQCluster;
-pub use members::{Member, Role, broker, members, name_server};
-pub use parse::{API_VERSION, KIND, load, read, to_yaml};
+pub use members::{Member, REFUSING_AFTER_FORCED, Role, broker, members, name_server};
+pub use parse::{API_VERSION, KIND, load, read, read_for_deletion, to_yaml};
 pub use problem::{Problem, Problems, Reason};
 pub use resolve::{Effective, EffectiveBrokers, EffectiveNameServers, group_name, resolve};
 pub use transition::check_change;

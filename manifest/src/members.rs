@@ -11,7 +11,7 @@ use crate::resolve::Effective;
 /// Segments past their time go at once from this many percent below forced cleaning on.
 const CLEANING_BEFORE_FORCED: u32 = 10;
 /// Writes are refused this many percent above forced cleaning.
-const REFUSING_AFTER_FORCED: u32 = 5;
+pub const REFUSING_AFTER_FORCED: u32 = 5;
 
 /// What a member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,12 +29,25 @@ pub fn load(text: &str) -> Result<Validated, Problems> {
 /// # Errors
 /// All problems of the manifest, ordered by field. It is never more than refused, whatever it holds.
 pub fn read(object: &Value) -> Result<Validated, Problems> {
-    let metadata = ["name", "namespace", "labels", "annotations"].map(|field| (field, &object["metadata"][field]));
+    let metadata =
+        ["name", "namespace", "labels", "annotations"].map(|field| (field, &object["metadata"][field]));
     validate_document(json!({
         "apiVersion": API_VERSION, "kind": KIND, "metadata": Map::from_iter(
             metadata.into_iter().map(|(field, value)| (field.to_owned(), value.clone())),
         ),
         "spec": object["spec"],
+    }))
+}
+
+/// Reads of a cluster that is being deleted only what its end needs, so that no mistake in the rest keeps it.
+///
+/// # Errors
+/// Its name or `spec.deletion` cannot be read; a person has to mend them.
+pub fn read_for_deletion(object: &Value) -> Result<Validated, Problems> {
+    let storage = json!({ "storage": { "type": "EmptyDir" } });
+    read(&json!({
+        "metadata": object["metadata"],
+        "spec": { "version": "0.0.0", "brokers": storage, "deletion": object["spec"]["deletion"] },
     }))
 }
 

@@ -15,8 +15,10 @@ const OUR_FOLDERS: [&str; 2] = ["/data", "/etc/gantry"];
 /// Selectors stand on them.
 const OUR_LABELS: &str = "gantry.rs/";
 /// Fields of a pod that the manifest has as its own.
-const FIELDS: [(&str, &str); 2] =
-    [("serviceAccountName", "spec.serviceAccountName"), ("terminationGracePeriodSeconds", "terminationGracePeriod")];
+const FIELDS: [(&str, &str); 2] = [
+    ("serviceAccountName", "spec.serviceAccountName"),
+    ("terminationGracePeriodSeconds", "terminationGracePeriod"),
+];
 
 /// Finds what is wrong with the template of a role whose main container has that name.
 pub(crate) fn check(path: &str, main: &str, template: &Object) -> Vec<Problem> {
@@ -47,7 +49,11 @@ pub(crate) fn check(path: &str, main: &str, template: &Object) -> Vec<Problem> {
             let folder = mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/');
             let within = |ours: &str| folder == ours || folder.starts_with(&format!("{ours}/"));
             if OUR_FOLDERS.iter().any(|ours| within(ours)) {
-                refuse(format!("{place}.volumeMounts[{index}].mountPath"), &mount["mountPath"], "choose another");
+                refuse(
+                    format!("{place}.volumeMounts[{index}].mountPath"),
+                    &mount["mountPath"],
+                    "choose another",
+                );
             }
         }
     }
@@ -63,7 +69,11 @@ pub(crate) fn check(path: &str, main: &str, template: &Object) -> Vec<Problem> {
         }
     }
     for (field, instead) in FIELDS.iter().filter(|(field, _)| template["spec"].get(field).is_some()) {
-        refuse(format!("spec.{field}"), &template["spec"][field], &format!("set {instead} of the manifest instead"));
+        refuse(
+            format!("spec.{field}"),
+            &template["spec"][field],
+            &format!("set {instead} of the manifest instead"),
+        );
     }
     problems
 }
@@ -125,7 +135,10 @@ mod tests {
                 json!({ "spec": { "containers": [{ "name": "x", "imagePolicy": "Always" }] } }),
                 "t.spec.containers[0].imagePolicy: \"Always\": is not a field that Kubernetes knows here; remove it",
             ),
-            (json!({ "spec": { "hostNetwork": "yes" } }), "t.spec.hostNetwork: \"yes\": must be true or false"),
+            (
+                json!({ "spec": { "hostNetwork": "yes" } }),
+                "t.spec.hostNetwork: \"yes\": must be true or false",
+            ),
         ];
         for (template, expected) in cases {
             assert_eq!(found(template.clone()), expected, "{template}");

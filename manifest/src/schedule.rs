@@ -63,7 +63,16 @@ mod tests {
     #[test]
     fn a_schedule_has_five_fields_within_their_ranges() {
         let good = ["* * * * *", "0 2 * * 6", "*/15 1-3,5 1 12 7", "5/10 0 31 * *"];
-        let bad = ["", "0 2 * *", "0 2 * * * *", "60 2 * * *", "0 24 * * *", "0 0 0 * *", "0 0 * 13 *", "0 0 * * 8"];
+        let bad = [
+            "",
+            "0 2 * *",
+            "0 2 * * * *",
+            "60 2 * * *",
+            "0 24 * * *",
+            "0 0 0 * *",
+            "0 0 * 13 *",
+            "0 0 * * 8",
+        ];
         let worse = ["0 0 * * MON", "5-1 * * * *", "*/0 * * * *", "@daily", "-1 * * * *"];
         for text in good {
             assert!(Schedule::read(text).is_some(), "{text}");

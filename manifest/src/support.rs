@@ -16,7 +16,10 @@ const CONTROLLERS: &str = "there are no controllers yet";
 /// Fields whose feature does not exist, and why. `[]` is every entry of a list.
 const LATER: &[(&str, &str)] = &[
     ("spec.acl", "there is no access control yet"),
-    ("spec.allowedNamespaces", "there are no kinds yet for topics, groups and users that could refer to a cluster"),
+    (
+        "spec.allowedNamespaces",
+        "there are no kinds yet for topics, groups and users that could refer to a cluster",
+    ),
     ("spec.brokers.fenced", "members cannot be fenced yet"),
     ("spec.brokers.replication.allAckInSyncStateSet", CONTROLLERS),
     ("spec.brokers.replication.minInSyncReplicas", CONTROLLERS),

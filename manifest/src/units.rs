@@ -86,7 +86,9 @@ pub fn parse_quantity(text: &str) -> Option<ByteSize> {
 /// Reads an amount of anything in Kubernetes' words, in thousandths: `500m`, `2`, `4Gi`.
 pub(crate) fn parse_amount(text: &str) -> Option<u128> {
     match text.strip_suffix('m') {
-        Some(thousandths) => Some(u128::from(parse_quantity(thousandths).filter(|_| is_number(thousandths))?.0)),
+        Some(thousandths) => {
+            Some(u128::from(parse_quantity(thousandths).filter(|_| is_number(thousandths))?.0))
+        }
         // Fractions of cores.
         None if is_number(text) => {
             let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -99,7 +101,8 @@ pub(crate) fn parse_amount(text: &str) -> Option<u128> {
 }
 
 fn is_number(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_digit()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    text.bytes().any(|byte| byte.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 fn multiplier(suffix: &str) -> Option<u128> {

@@ -1,8 +1,7 @@
 //! Checks of a manifest that need a look at what runs: `manifest::validate` does the others.
 
-use manifest::cluster::Object as Json;
+use manifest::versions::{ALLOWED_JUMPS, can_jump};
 
-use crate::build::pod_template;
 use crate::desired::Desired;
 use crate::labels::{ADOPT, CLUSTER_UID};
 use crate::seen::Seen;
@@ -11,7 +10,6 @@ use crate::step::Waiting;
 /// Returns why the manifest cannot be applied to this cluster; what runs is left as it is then.
 pub(crate) fn check(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
     let mut problems = version_jump(desired);
-    problems.extend(pod_templates(desired));
     problems.extend(unknown_groups(desired, seen));
     problems.extend(volumes_of_another(desired, seen));
     problems
@@ -29,41 +27,10 @@ fn version_jump(desired: &Desired) -> Vec<Waiting> {
         false => vec![refuse(
             "UnsupportedVersionJump",
             format!(
-                "spec.version: \"{to}\" cannot follow {from}, which runs: one minor version up or down at a time, \
-                 within one major version; set it to one that is near"
+                "spec.version: \"{to}\" cannot follow {from}, which runs: {ALLOWED_JUMPS}; set it to one that is near"
             ),
         )],
     }
-}
-
-/// Any patch, one minor version up or down; a major version changes only while it is 0 on neither side.
-fn can_jump(from: &str, to: &str) -> bool {
-    let numbers = |version: &str| {
-        let core = version.split(['-', '+']).next().unwrap_or_default();
-        let mut parts = core.split('.').map(|part| part.parse::<u64>().ok());
-        Some((parts.next()??, parts.next()??))
-    };
-    match (numbers(from), numbers(to)) {
-        (Some((from_major, from_minor)), Some((to_major, to_minor))) => {
-            from_major == to_major && from_minor.abs_diff(to_minor) <= 1
-        }
-        _ => true,
-    }
-}
-
-fn pod_templates(desired: &Desired) -> Vec<Waiting> {
-    let spec = desired.spec();
-    let templates: [(&str, Option<&Json>); 2] = [
-        ("nameServers", spec.name_servers.pod_template.as_ref()),
-        ("brokers", spec.brokers.pod_template.as_ref()),
-    ];
-    let problems = templates.into_iter().flat_map(|(role, template)| {
-        let problems = template.map(pod_template::problems).unwrap_or_default();
-        problems
-            .into_iter()
-            .map(move |text| refuse("InvalidSpec", format!("spec.{role}.podTemplate: {text}")))
-    });
-    problems.collect()
 }
 
 fn unknown_groups(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
@@ -100,24 +67,4 @@ fn volumes_of_another(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
             refuse("NameCollision", text)
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_change_by_one_minor_number_at_most() {
-        let cases = [
-            ("0.1.0", "0.1.9", true),
-            ("0.1.0", "0.2.0-rc.1", true),
-            ("0.2.0", "0.1.3", true),
-            ("0.1.0", "0.3.0", false),
-            ("1.0.0", "0.1.0", false),
-            ("odd", "0.1.0", true),
-        ];
-        for (from, to, allowed) in cases {
-            assert_eq!(can_jump(from, to), allowed, "{from} {to}");
-        }
-    }
 }

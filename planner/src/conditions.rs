@@ -1,19 +1,29 @@
 //! The conditions: what holds, why in one word, and in words what happens next or what to do.
 
+use manifest::REFUSING_AFTER_FORCED;
 use manifest::cluster::status::{Condition, GroupStatus};
 use manifest::cluster::{FlushMode, ReplicationMode, StorageType};
 
 use crate::desired::Desired;
 use crate::plan::Outcome;
 use crate::seen::Seen;
-use crate::status::{is_ready, is_writable};
+use crate::status::{full_disk, is_ready, is_writable};
 use crate::step::{Action, Waiting};
 
 /// Every reason by its condition; each has a section in the manual.
 pub const REASONS: &[(&str, &[&str])] = &[
     (
         "SpecAccepted",
-        &["Accepted", "InvalidSpec", "UnsupportedVersionJump", "UnknownGroupIndex", "NameCollision"],
+        &[
+            "Accepted",
+            "FieldIgnored",
+            "InvalidSpec",
+            "UnknownConfigKey",
+            "ForbiddenConfigKey",
+            "UnsupportedVersionJump",
+            "UnknownGroupIndex",
+            "NameCollision",
+        ],
     ),
     (
         "Ready",
@@ -36,7 +46,14 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ),
     (
         "Available",
-        &["AllGroupsWritable", "GroupWithoutMaster", "NoNameServer", "Stopped", "ObservationFailed"],
+        &[
+            "AllGroupsWritable",
+            "GroupWithoutMaster",
+            "NoNameServer",
+            "StoragePressure",
+            "Stopped",
+            "ObservationFailed",
+        ],
     ),
     (
         "Progressing",
@@ -68,6 +85,9 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ("Paused", &["Requested"]),
     ("Stopped", &["Requested"]),
 ];
+
+/// How many characters a condition's message has at most.
+pub(crate) const LONGEST_MESSAGE: usize = 1_024;
 
 /// What is said of one condition.
 struct Said {
@@ -119,7 +139,7 @@ fn condition(desired: &Desired, kind: &str, said: Said) -> Condition {
         kind: kind.to_owned(),
         status: said.status.to_owned(),
         reason: said.reason.to_owned(),
-        message: said.message.chars().take(1_024).collect(),
+        message: said.message.chars().take(LONGEST_MESSAGE).collect(),
         last_transition_time: same
             .map_or_else(|| desired.now.to_string(), |same| same.last_transition_time.clone()),
         observed_generation: generation,
@@ -148,8 +168,30 @@ impl View<'_, '_> {
                 let text = if texts.is_empty() { refused.message.clone() } else { texts.join("; ") };
                 said("False", refused.reason, text)
             }
-            None => said("True", "Accepted", "all checks passed"),
+            None => match self.without_effect() {
+                ignored if ignored.is_empty() => said("True", "Accepted", "all checks passed"),
+                ignored => said("True", "FieldIgnored", format!("all checks passed; {}", ignored.join("; "))),
+            },
         }
+    }
+
+    /// Settings that are good and do nothing.
+    fn without_effect(&self) -> Vec<String> {
+        let mut ignored: Vec<String> =
+            self.desired.validated.without_effect().iter().map(ToString::to_string).collect();
+        let monitoring = &self.desired.spec().monitoring;
+        for (asked, name) in [
+            (monitoring.pod_monitor.enabled, "podMonitor"),
+            (monitoring.prometheus_rule.enabled, "prometheusRule"),
+        ] {
+            if asked && !self.desired.facts.operator.monitoring_kinds {
+                ignored.push(format!(
+                    "spec.monitoring.{name}: has no effect: this Kubernetes does not have the kinds of the Prometheus \
+                     operator; install it, and restart Gantry's operator"
+                ));
+            }
+        }
+        ignored
     }
 
     /// The first thing that stands between what is and what should be.
@@ -221,6 +263,19 @@ impl View<'_, '_> {
                 why.unwrap_or("it has no pod yet")
             );
             return said("False", "GroupWithoutMaster", text);
+        }
+        if let Some((group, percent)) =
+            active().find_map(|group| Some((group, full_disk(self.desired, group)?)))
+        {
+            let storage = &self.desired.effective.brokers;
+            let text = format!(
+                "the disk of group {}'s master is {percent}% full, and from {}% on it takes no messages: lower \
+                 spec.brokers.storage.fileReservedTime ({}) or make spec.brokers.storage.size larger",
+                group.index,
+                storage.disk_full_percent + REFUSING_AFTER_FORCED,
+                self.desired.spec().brokers.storage.file_reserved_time,
+            );
+            return said("False", "StoragePressure", text);
         }
         let answers = |group: &GroupStatus| {
             let pod = &group.members[0].pod;

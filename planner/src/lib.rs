@@ -12,7 +12,7 @@
 //! | `build/` | every object of a cluster, one file each |
 //! | `seen.rs`, `check.rs` | facts by group and member; what of a manifest this cluster cannot be |
 //! | `plan/` | what to do next, one file per decision |
-//! | `status.rs`, `conditions.rs` | what is reported |
+//! | `status.rs`, `conditions.rs`, `refused.rs` | what is reported, also of a manifest that is refused |
 //! | `names.rs`, `labels.rs`, `hash.rs` | what everything is called, how it is found again, how versions are told apart |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -27,6 +27,7 @@ pub mod names;
 pub mod object;
 mod plan;
 mod read;
+mod refused;
 mod seen;
 mod shape;
 mod status;
@@ -34,3 +35,4 @@ pub mod step;
 
 pub use build::objects;
 pub use plan::plan;
+pub use refused::refused;

@@ -1,5 +1,6 @@
 //! The status: what was found, in the words of the manifest's type. Conditions are in `conditions.rs`.
 
+use manifest::REFUSING_AFTER_FORCED;
 use manifest::cluster::status::{
     BrokersStatus, ClusterStatus, DrainStatus, GroupStatus, MemberStatus, NameServersStatus, OperatorStatus,
     RolloutStatus, StorageStatus,
@@ -105,7 +106,16 @@ pub(crate) fn is_ready(group: &GroupStatus) -> bool {
 pub(crate) fn is_writable(desired: &Desired, group: &GroupStatus) -> bool {
     let master = group.members.first().filter(|master| master.ready);
     let answer = master.and_then(|master| desired.facts.members.get(&master.pod)?.known());
-    group.state == "Active" && answer.is_some_and(|answer| answer.permission == READ_WRITE)
+    group.state == "Active"
+        && answer.is_some_and(|answer| answer.permission == READ_WRITE)
+        && full_disk(desired, group).is_none()
+}
+
+/// Returns how full the disk of a group's master is, if that keeps messages out.
+pub(crate) fn full_disk(desired: &Desired, group: &GroupStatus) -> Option<u32> {
+    let master = group.members.first()?;
+    let percent = desired.facts.members.get(&master.pod)?.known()?.disk_used_percent?;
+    (percent >= desired.effective.brokers.disk_full_percent + REFUSING_AFTER_FORCED).then_some(percent)
 }
 
 fn durability(desired: &Desired) -> &'static str {

@@ -1,4 +1,5 @@
-//! A manifest's own part of a pod template, merged last by Kubernetes' rules for lists, and what it may not touch.
+//! A manifest's own part of a pod template, merged last by Kubernetes' rules for lists. What it may not touch is the
+//! manifest's to say.
 
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -7,57 +8,11 @@ use serde_json::{Value, json};
 
 use crate::labels::TEMPLATE_HASH;
 
-/// Of the main container.
-const OURS_IN_CONTAINER: [&str; 5] = ["args", "command", "livenessProbe", "readinessProbe", "startupProbe"];
-const MAIN_CONTAINERS: [&str; 2] = ["broker", "namesrv"];
-const VOLUMES: [&str; 4] = ["data", "static", "live", "internal"];
-/// Selectors stand on them.
-const OUR_LABELS: &str = "gantry.rs/";
-
-/// Returns why a patch cannot be merged: each with its place below `podTemplate` and what to do.
-pub(crate) fn problems(patch: &Json) -> Vec<String> {
-    let mut problems = Vec::new();
-    let patch = Value::Object(patch.clone());
-    match serde_json::from_value::<PodTemplateSpec>(patch.clone()) {
-        Err(error) => return vec![format!("is not a PodTemplateSpec: {error}")],
-        Ok(read) => {
-            let known = json!(read);
-            if let Some(path) = unknown(&patch, &known, "") {
-                problems.push(format!("{path} is not a field of a PodTemplateSpec; remove it"));
-            }
-        }
-    }
-    let named = |path: &str| patch.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
-    for container in named("/spec/containers") {
-        let name = container["name"].as_str().unwrap_or_default();
-        let ours = OURS_IN_CONTAINER.iter().filter(|field| container.get(field).is_some());
-        for field in ours.filter(|_| MAIN_CONTAINERS.contains(&name)) {
-            problems.push(format!("spec.containers[{name}].{field} belongs to the operator; remove it"));
-        }
-    }
-    for volume in named("/spec/volumes") {
-        let name = volume["name"].as_str().unwrap_or_default();
-        if VOLUMES.contains(&name) {
-            problems.push(format!("spec.volumes[{name}] belongs to the operator; choose another name"));
-        }
-    }
-    for kind in ["labels", "annotations"] {
-        let Some(Value::Object(map)) = patch.pointer(&format!("/metadata/{kind}")) else { continue };
-        for key in map.keys().filter(|key| key.starts_with(OUR_LABELS)) {
-            problems.push(format!("metadata.{kind}[{key}] belongs to the operator; remove it"));
-        }
-    }
-    problems
-}
-
 /// Merges a patch into a template: lists with a key by that key, other lists as a whole.
 ///
 /// # Errors
-/// The first of its problems; nothing is merged then.
+/// It is not one that `manifest` would let pass; nothing is merged then.
 pub(super) fn merge(template: &Value, patch: &Json) -> Result<Value, String> {
-    if let Some(problem) = problems(patch).into_iter().next() {
-        return Err(problem);
-    }
     let read =
         |value: Value| serde_json::from_value::<PodTemplateSpec>(value).map_err(|error| error.to_string());
     let mut merged = read(template.clone())?;
@@ -68,37 +23,6 @@ pub(super) fn merge(template: &Value, patch: &Json) -> Result<Value, String> {
         annotations.remove(TEMPLATE_HASH);
     }
     Ok(json)
-}
-
-/// Returns the first place that Kubernetes' types do not have.
-fn unknown(given: &Value, known: &Value, path: &str) -> Option<String> {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(key, value)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            match known.get(key) {
-                Some(known) => unknown(value, known, &path),
-                // Types leave out what is empty.
-                None if is_empty(value) => None,
-                None => Some(path),
-            }
-        }),
-        (Value::Array(given), Value::Array(known)) => {
-            let pairs = given.iter().zip(known).enumerate();
-            pairs
-                .into_iter()
-                .find_map(|(place, (given, known))| unknown(given, known, &format!("{path}[{place}]")))
-        }
-        _ => None,
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(map) => map.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -141,36 +65,5 @@ mod tests {
                 },
             })
         );
-    }
-
-    #[test]
-    fn what_the_operator_needs_is_out_of_reach() {
-        let cases = [
-            (json!({}), ""),
-            (json!({ "spec": { "containers": [{ "name": "broker", "resources": {} }] } }), ""),
-            (
-                json!({ "spec": { "containers": [{ "name": "broker", "args": ["x"] }] } }),
-                "spec.containers[broker].args belongs to the operator; remove it",
-            ),
-            (
-                json!({ "spec": { "volumes": [{ "name": "data", "emptyDir": {} }] } }),
-                "spec.volumes[data] belongs to the operator; choose another name",
-            ),
-            (
-                json!({ "metadata": { "labels": { "gantry.rs/group": "7" } } }),
-                "metadata.labels[gantry.rs/group] belongs to the operator; remove it",
-            ),
-            (
-                json!({ "spec": { "containers": [{ "name": "x", "imagePolicy": "Always" }] } }),
-                "spec.containers[0].imagePolicy is not a field of a PodTemplateSpec; remove it",
-            ),
-            (
-                json!({ "spec": { "hostNetwork": "yes" } }),
-                "is not a PodTemplateSpec: invalid type: string \"yes\", expected a boolean",
-            ),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(problems(&patch(value.clone())).join("; "), expected, "{value}");
-        }
     }
 }

@@ -4,6 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::civil::DateTime;
 use k8s_openapi::jiff::tz::TimeZone;
 use manifest::cluster::RolloutWindow;
+use manifest::schedule::Schedule;
 use manifest::units::parse_duration;
 
 /// A window is open for so long at most.
@@ -30,58 +31,20 @@ fn began_within(window: &RolloutWindow, now: Timestamp) -> Result<bool, String> 
     let minute = now.as_second().div_euclid(60);
     let began = (0..minutes).any(|back| {
         let start = Timestamp::from_second((minute - i64::try_from(back).unwrap_or(0)) * 60);
-        start.is_ok_and(|start| schedule.matches(start.to_zoned(TimeZone::UTC).datetime()))
+        start.is_ok_and(|start| matches(&schedule, start.to_zoned(TimeZone::UTC).datetime()))
     });
     Ok(began)
 }
 
-/// Which minutes match: minute, hour, day of month, month, day of week (0 and 7 are Sunday).
-struct Schedule {
-    fields: [Vec<u8>; 5],
-    /// Of the two kinds of days one suffices, if both were given.
-    any_day: bool,
-}
-
-impl Schedule {
-    fn read(text: &str) -> Option<Schedule> {
-        let parts: Vec<&str> = text.split_whitespace().collect();
-        let [minute, hour, day, month, weekday] = parts.as_slice() else { return None };
-        let mut weekdays = field(weekday, 0, 7)?;
-        if weekdays.contains(&7) {
-            weekdays.push(0);
-        }
-        let fields =
-            [field(minute, 0, 59)?, field(hour, 0, 23)?, field(day, 1, 31)?, field(month, 1, 12)?, weekdays];
-        Some(Schedule { fields, any_day: !day.starts_with('*') && !weekday.starts_with('*') })
-    }
-
-    fn matches(&self, time: DateTime) -> bool {
-        let [minutes, hours, days, months, weekdays] = &self.fields;
-        let has = |field: &[u8], value: i8| u8::try_from(value).is_ok_and(|value| field.contains(&value));
-        let (day, weekday) = (has(days, time.day()), has(weekdays, time.weekday().to_sunday_zero_offset()));
-        let on_day = if self.any_day { day || weekday } else { day && weekday };
-        has(minutes, time.minute()) && has(hours, time.hour()) && has(months, time.month()) && on_day
-    }
-}
-
-/// `*`, `5`, `1-5`, each perhaps with `/2`, joined by commas.
-fn field(text: &str, lowest: u8, highest: u8) -> Option<Vec<u8>> {
-    let mut values = Vec::new();
-    for part in text.split(',') {
-        let (range, step) = part.split_once('/').map_or((part, "1"), |(range, step)| (range, step));
-        let step: usize = step.parse().ok().filter(|step| *step > 0)?;
-        let (from, to) = match range.split_once('-') {
-            _ if range == "*" => (lowest, highest),
-            Some((from, to)) => (from.parse().ok()?, to.parse().ok()?),
-            None if part.contains('/') => (range.parse().ok()?, highest),
-            None => (range.parse().ok()?, range.parse().ok()?),
-        };
-        if from < lowest || to > highest || from > to {
-            return None;
-        }
-        values.extend((from..=to).step_by(step));
-    }
-    Some(values)
+fn matches(schedule: &Schedule, time: DateTime) -> bool {
+    let has = |field: &[u8], value: i8| u8::try_from(value).is_ok_and(|value| field.contains(&value));
+    let day = has(&schedule.days, time.day());
+    let weekday = has(&schedule.weekdays, time.weekday().to_sunday_zero_offset());
+    let on_day = if schedule.any_day { day || weekday } else { day && weekday };
+    has(&schedule.minutes, time.minute())
+        && has(&schedule.hours, time.hour())
+        && has(&schedule.months, time.month())
+        && on_day
 }
 
 #[cfg(test)]

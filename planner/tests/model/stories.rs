@@ -1,7 +1,8 @@
 //! One story each, on a Kubernetes where nothing goes wrong but what the story is about.
 
+use manifest::cluster::ClusterStatus;
 use manifest::cluster::status::Condition;
-use planner::facts::{ClaimFacts, Observed};
+use planner::facts::{Answer, ClaimFacts, Observed};
 use planner::labels::{ADOPT, CLUSTER_UID, REPLACE};
 use planner::object::{Kind, ObjectRef};
 use planner::step::Plan;
@@ -189,11 +190,6 @@ fn an_edit_that_cannot_be_leaves_all_as_it_is() {
     for (edit, expected) in [
         (TWO_BY_TWO.replace("0.1.0", "0.7.0"), "UnsupportedVersionJump"),
         (TWO_BY_TWO.replace("groups: 2", "groups: 1\n    remove: [7]"), "UnknownGroupIndex"),
-        (
-            TWO_BY_TWO
-                .replace("groups: 2", "groups: 2\n    podTemplate: { spec: { volumes: [{ name: data }] } }"),
-            "InvalidSpec",
-        ),
     ] {
         world.manifest = manifest::load(&edit).unwrap();
         let plan = world.live_plan();
@@ -328,6 +324,80 @@ fn a_cluster_goes_in_order_and_its_volumes_only_when_asked_for() {
 
 fn new(manifest: &str) -> World {
     World::new(manifest::load(manifest).unwrap(), false)
+}
+
+#[test]
+fn a_full_disk_is_named_before_anything_that_follows_from_it() {
+    let world = settled(TWO_BY_TWO);
+    let with_disk = |percent: u32| {
+        let mut facts = world.facts(&mut Random(1), false);
+        let Some(Answer::Known(master)) = facts.members.get_mut("mq-broker-1-0") else { panic!("no answer") };
+        master.disk_used_percent = Some(percent);
+        planner::plan(&world.manifest, &facts, world.now).status
+    };
+    assert_eq!(said(&with_disk(89), "Available"), "True AllGroupsWritable");
+    let full = with_disk(90);
+    assert_eq!(said(&full, "Available"), "False StoragePressure");
+    assert_eq!(said(&full, "Ready"), "False Unavailable");
+    assert_eq!(full.brokers.writable_groups, 1);
+}
+
+#[test]
+fn what_has_no_effect_is_named_and_the_rest_is_applied() {
+    let ignored = TWO_BY_TWO.replace(
+        "  brokers:",
+        "  monitoring: { podMonitor: { enabled: true } }\n  brokers:\n    flush: { mode: Sync, interval: 1s }",
+    );
+    let world = settled(&ignored);
+    let status = &world.cluster.status;
+    assert_eq!(said(status, "SpecAccepted"), "True FieldIgnored");
+    assert_eq!(said(status, "Ready"), "True AllInSync");
+    let words = &status.conditions[0].message;
+    for path in ["spec.brokers.flush.interval: has no effect", "spec.monitoring.podMonitor: has no effect"] {
+        assert!(words.contains(path), "{words}");
+    }
+}
+
+#[test]
+fn a_refused_manifest_changes_nothing_but_what_is_said_of_it() {
+    let mut world = settled(TWO_BY_TWO);
+    let before = world.cluster.status.clone();
+    let bad = TWO_BY_TWO.replace("storage:", "config: { brokerID: \"7\", listenPort: \"1\" }\n    storage:");
+    let problems = manifest::load(&bad).unwrap_err();
+    world.cluster.generation += 1;
+    let status = planner::refused(&problems, &world.facts(&mut Random(1), false), world.now);
+    // Of several kinds the plain one.
+    assert_eq!(said(&status, "SpecAccepted"), "False InvalidSpec");
+    assert_eq!(said(&status, "Ready"), "False InvalidSpec");
+    assert_eq!(said(&status, "Available"), "True AllGroupsWritable");
+    assert_eq!((status.observed_generation, &status.brokers), (Some(2), &before.brokers));
+    let unknown = manifest::load(&bad.replace(", listenPort: \"1\"", "")).unwrap_err();
+    let again = planner::refused(&unknown, &world.facts(&mut Random(1), false), world.now);
+    assert_eq!(said(&again, "SpecAccepted"), "False UnknownConfigKey");
+    let forbidden = manifest::load(&bad.replace("brokerID: \"7\", ", "")).unwrap_err();
+    let again = planner::refused(&forbidden, &world.facts(&mut Random(1), false), world.now);
+    assert_eq!(said(&again, "SpecAccepted"), "False ForbiddenConfigKey");
+    // Mended, it is as before.
+    change(&mut world, TWO_BY_TWO);
+    assert_eq!(said(&world.cluster.status, "SpecAccepted"), "True Accepted");
+    assert_eq!(restarts(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_manifest_that_became_bad_does_not_keep_its_cluster_from_going() {
+    let mut world = settled(TWO_BY_TWO);
+    world.cluster.deleting = true;
+    let object =
+        json!({ "metadata": { "name": "mq" }, "spec": { "brokers": 7, "deletion": { "policy": "Delete" } } });
+    assert!(manifest::read(&object).is_err());
+    world.manifest = manifest::read_for_deletion(&object).unwrap();
+    let steps = planner::plan(&world.manifest, &world.facts(&mut Random(1), false), world.now).steps;
+    assert!(steps[0].reason.contains("mq-broker-0 stops"), "{steps:?}");
+}
+
+fn said(status: &ClusterStatus, kind: &str) -> String {
+    let found = status.conditions.iter().find(|condition| condition.kind == kind);
+    found.map(|condition| format!("{} {}", condition.status, condition.reason)).unwrap()
 }
 
 fn settled(manifest: &str) -> World {
