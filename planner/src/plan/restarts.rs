@@ -99,6 +99,9 @@ pub(super) fn roll_view(desired: &Desired, seen: &Seen, records: &Records, index
         writable: can_be_asked && told == Some(READ_WRITE) && group.has_permission(READ_WRITE),
         quiet: active && told == Some(READ_ONLY),
         quiet_since: permission_since(desired, seen, index, READ_ONLY),
+        returns: can_be_asked
+            && told == Some(READ_WRITE)
+            && group.answers.values().any(|answer| answer.permission != READ_WRITE),
         members: ordinals.map(member).collect(),
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Group {
     pub(crate) quiet: bool,
     /// Since when all its members do so.
     pub(crate) quiet_since: Option<Timestamp>,
+    /// Whether its settings say again that it takes messages, and a member has not taken that over.
+    pub(crate) returns: bool,
     /// Those there should be, by ordinal.
     pub(crate) members: Vec<Member>,
 }
@@ -85,7 +87,8 @@ pub(crate) fn decide(groups: &[Group], rules: &Rules) -> Roll {
         groups.iter().filter(|group| group.quiet && !master_is_done(group) && other_writable(groups, group));
     roll.quiet.extend(kept.map(|group| group.index));
     // One that is quiet is disturbed until it takes messages again.
-    let disturbed = |group: &&Group| group.quiet || group.members.iter().any(|member| !member.ready);
+    let disturbed =
+        |group: &&Group| group.quiet || group.returns || group.members.iter().any(|member| !member.ready);
     let serving = groups.iter().filter(|group| group.serves);
     let mut busy: BTreeSet<u32> = serving.filter(disturbed).map(|group| group.index).collect();
     // What is under way is finished first.
@@ -376,6 +379,16 @@ mod tests {
                 vec![quiet(group(0, vec![down(old()), good()]), Some(0)), group(1, vec![down(good())])],
                 Rules { most_groups: 2, ..rules() },
                 Some((0, 0, WritePause)),
+                vec![],
+            ),
+            (
+                "another one waits until it takes messages again",
+                vec![
+                    Group { returns: true, writable: false, ..group(0, vec![good()]) },
+                    group(1, vec![old()]),
+                ],
+                rules(),
+                None,
                 vec![],
             ),
             (
