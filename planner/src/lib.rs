@@ -13,6 +13,7 @@
 //! | `seen.rs`, `check.rs` | facts by group and member; what of a manifest this cluster cannot be |
 //! | `plan/` | what to do next, one file per decision |
 //! | `status.rs`, `conditions.rs`, `refused.rs` | what is reported, also of a manifest that is refused |
+//! | `rehearse.rs`, `rehearse/stage.rs` | all that a plan comes to when everything goes well |
 //! | `names.rs`, `labels.rs`, `hash.rs` | what everything is called, how it is found again, how versions are told apart |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -28,11 +29,13 @@ pub mod object;
 mod plan;
 mod read;
 mod refused;
+pub mod rehearse;
 mod seen;
 mod shape;
 mod status;
 pub mod step;
 
 pub use build::objects;
+pub use k8s_openapi::jiff::Timestamp;
 pub use plan::plan;
 pub use refused::refused;
