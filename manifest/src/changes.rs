@@ -69,7 +69,11 @@ fn differ(
             let path = format!("{path}[{name}]");
             match (before.get(name), after.get(name)) {
                 (Some(before), Some(after)) => {
-                    differ(&schema["items"], &path, Some(before), Some(after), changes)
+                    let first = changes.len();
+                    differ(&schema["items"], &path, Some(before), Some(after), changes);
+                    if name != "internal" && !on_host(before) && !on_host(after) {
+                        of_a_service(&mut changes[first..]);
+                    }
                 }
                 (before, after) => changes.push(change(path, before, after)),
             }
@@ -83,11 +87,21 @@ fn names(value: Option<&Value>) -> BTreeSet<String> {
     value.and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned().collect()
 }
 
+/// Brokers listen once: the port of a further listener is its service's, unless it is the node's.
+fn of_a_service(changes: &mut [FieldChange]) {
+    for change in changes.iter_mut().filter(|change| change.path.ends_with("].port")) {
+        change.mark = Mark::Live;
+    }
+}
+
+fn on_host(listener: &Value) -> bool {
+    listener["type"] == "HostNetwork"
+}
+
 fn change(path: String, before: Option<&Value>, after: Option<&Value>) -> FieldChange {
-    let on_host = |value: Option<&Value>| value.is_some_and(|value| value == "HostNetwork");
+    let is_host = |value: Option<&Value>| value.is_some_and(|value| value == "HostNetwork");
     let mark = match mark_of(&path) {
-        // Its description has both.
-        _ if path.ends_with("].type") && (on_host(before) || on_host(after)) => Mark::Restart,
+        _ if path.ends_with("].type") && (is_host(before) || is_host(after)) => Mark::Restart,
         mark => mark.unwrap_or(Mark::Restart),
     };
     FieldChange { path, before: before.cloned(), after: after.cloned(), mark }
@@ -142,6 +156,11 @@ mod tests {
                     "spec.listeners[outside].port 20911 21911 rolling restart",
                     "spec.listeners[outside].type \"NodePort\" \"HostNetwork\" rolling restart",
                 ],
+            ),
+            (
+                json!({ "listeners": [internal, outside("NodePort", 20911)] }),
+                json!({ "listeners": [internal, outside("NodePort", 21911)] }),
+                vec!["spec.listeners[outside].port 20911 21911 live"],
             ),
             (
                 json!({ "listeners": [internal] }),

@@ -100,7 +100,8 @@ pub fn mark_of(path: &str) -> Option<Mark> {
             schema = schema.get("items")?;
         }
         if further.is_empty() {
-            return mark;
+            let only_holds = !entry && schema.get("properties").is_some() && said(schema).is_none();
+            return if only_holds { None } else { mark };
         }
         rest = further;
     }
@@ -189,6 +190,7 @@ mod tests {
             ("spec.listeners[external].nodePort.base", Some(Mark::Live)),
             ("spec.listeners[]", Some(Mark::Restart)),
             ("spec.paused", Some(Mark::Operator)),
+            ("spec.listeners[external].nodePort", None),
             ("spec.brokers", None),
             ("spec.nothing", None),
         ];

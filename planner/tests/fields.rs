@@ -7,6 +7,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::Validated;
+use manifest::marks::{Mark, fields, mark_of};
 use planner::object::{Kind, Object};
 use serde_json::{Value, json};
 
@@ -168,15 +169,64 @@ fn listener_rows() -> Vec<(&'static str, Value, Effect)> {
 #[test]
 fn every_field_does_what_the_manual_says() {
     for (path, value, expected) in rows() {
+        check_mark(path, &value, expected);
         let mut changed = base();
         *at(&mut changed["spec"], path) = value.clone();
         check(&format!("{path}: {value}"), &changed, expected);
     }
 }
 
+/// What a change does here is what the field's description says, from which the manual and `gantry plan` have it.
+fn check_mark(path: &str, value: &Value, effect: Effect) {
+    let mut path = format!("spec.{path}");
+    if path.ends_with(".config") {
+        path = format!("{path}.{}", value.as_object().unwrap().keys().next().unwrap());
+    }
+    let marks: &[Mark] = match effect {
+        Live | Objects => &[Mark::Live],
+        Restart(_) => &[Mark::Restart],
+        Pods => &[Mark::Staged],
+        // Of another class they change in place.
+        Volumes => &[Mark::Staged, Mark::Live],
+        Nothing if DOES_NOTHING_HERE.contains(&&path["spec.".len()..]) => return,
+        Nothing => &[Mark::Operator],
+        Fixed => &[Mark::Fixed],
+        Later => return,
+    };
+    // Of an object all fields have it.
+    let known: Vec<Mark> = match mark_of(&path) {
+        Some(mark) => vec![mark],
+        None => fields()
+            .into_iter()
+            .filter(|field| field.path.starts_with(&path))
+            .map(|field| field.mark)
+            .collect(),
+    };
+    assert!(
+        !known.is_empty() && known.iter().all(|mark| marks.contains(mark)),
+        "{path}: {known:?}, {effect:?}"
+    );
+}
+
+/// Their effect needs what this cluster has not: another role, a third member, monitoring. `stopped` takes pods away step
+/// by step.
+const DOES_NOTHING_HERE: &[&str] = &[
+    "brokers.replication.requiredAcks",
+    "image.overrides.controller",
+    "image.overrides.proxy",
+    "monitoring.podMonitor.interval",
+    "monitoring.podMonitor.labels",
+    "monitoring.prometheusRule.labels",
+    "stopped",
+];
+
 #[test]
 fn every_field_of_a_listener_does_what_the_manual_says() {
     for (field, value, expected) in listener_rows() {
+        // Their descriptions have both.
+        if value != json!("HostNetwork") && field != "port" {
+            check_mark(&format!("listeners[].{field}"), &value, expected);
+        }
         let mut changed = base();
         changed["spec"]["listeners"][1][field] = value.clone();
         if field == "type" && value == json!("Template") {

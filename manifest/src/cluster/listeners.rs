@@ -20,7 +20,8 @@ pub struct Listener {
     /// address made from a pattern (`Template`). Live, but to or from `HostNetwork` restart.
     #[serde(rename = "type")]
     pub kind: ListenerType,
-    /// The port, 1024 to 65535; the port two below it opens too. Restart.
+    /// The port, 1024 to 65535; the port two below it opens too. Restart of brokers for `internal`
+    /// and with type `HostNetwork`, else live.
     #[schemars(range(min = 1024, max = 65535))]
     pub port: i32,
     /// The port of the name servers that answers with this listener's addresses. Default: 9876 plus the place in the
