@@ -155,6 +155,11 @@ pub(crate) fn rules() -> Vec<Rule> {
             "self.type != 'Template' || (has(self.advertised) && has(self.advertised.hostTemplate))",
             "a listener of type Template needs advertised.hostTemplate",
         ),
+        fixed(
+            "spec.listeners[]",
+            ".loadBalancer.class",
+            "cannot change: a load balancer keeps its class; give the listener another name",
+        ),
         rule("spec.controllers", ".replicas", "self.replicas in [1, 3, 5]", "must be 1, 3 or 5"),
         grows("spec.controllers.storage", ".size", "cannot shrink: volumes only grow"),
         fixed("spec.controllers.storage", ".storageClassName", "cannot change: volumes keep their class"),
@@ -218,6 +223,11 @@ pub(crate) fn rules() -> Vec<Rule> {
             ".config",
             &forbidden,
             "a key that follows from who a member is, or from another field, cannot be set; remove it",
+        ),
+        fixed(
+            "spec.brokers",
+            ".config.mappedFileSizeCommitLog",
+            "cannot change: the files of stored messages have that size",
         ),
         rule(
             "spec.brokers.storage",

@@ -291,8 +291,6 @@ spec:
         [
             "spec.brokers.podTemplate",
             "spec.brokers.resources.requests",
-            "spec.brokers.rollout.window",
-            "spec.brokers.scaleIn.minDrainTime",
             "spec.brokers.scheduling.tolerations",
             "spec.brokers.scheduling.zoneSpread",
             "spec.brokers.scheduling.zones",
