@@ -82,7 +82,7 @@ fn version_jump(before: &Value, after: &Value) -> Option<Problem> {
 
 fn is_allowed(transition: Transition, old: Option<&Value>, new: Option<&Value>) -> bool {
     match transition {
-        Transition::Fixed => old == new,
+        Transition::Fixed | Transition::FixedKey => old == new,
         Transition::FixedPresence => old.is_some() == new.is_some(),
         Transition::Grows => {
             let amount = |value: Option<&Value>| value.and_then(Value::as_str).and_then(parse_quantity);
