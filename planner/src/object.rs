@@ -57,6 +57,21 @@ impl Kind {
             Kind::PodMonitor | Kind::PrometheusRule => "monitoring.coreos.com/v1",
         }
     }
+
+    /// Returns the name of its resource, as it stands in paths.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::ServiceAccount => "serviceaccounts",
+            Kind::Secret => "secrets",
+            Kind::ConfigMap => "configmaps",
+            Kind::Service => "services",
+            Kind::StatefulSet => "statefulsets",
+            Kind::PodDisruptionBudget => "poddisruptionbudgets",
+            Kind::NetworkPolicy => "networkpolicies",
+            Kind::PodMonitor => "podmonitors",
+            Kind::PrometheusRule => "prometheusrules",
+        }
+    }
 }
 
 impl fmt::Display for Kind {

@@ -4,12 +4,42 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Node, PersistentVolumeClaim, P
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
-use crate::facts::{ClaimFacts, NodeFacts, Observed, PodFacts, StorageClassFacts};
+use crate::facts::{ClaimFacts, ClusterFacts, NodeFacts, Observed, PodFacts, StorageClassFacts};
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const ZONE: &str = "topology.kubernetes.io/zone";
 /// What containers wait for in the usual course of a start.
 const USUAL_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+impl ClusterFacts {
+    /// Reads the cluster's own object.
+    ///
+    /// # Errors
+    /// Its status is not what this version knows: a newer operator wrote it, or somebody by hand.
+    pub fn read(json: &Value) -> Result<ClusterFacts, serde_json::Error> {
+        let text = |path: &str| json.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let status = json.get("status").filter(|status| !status.is_null());
+        let list = json.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
+        let annotations =
+            json.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
+        Ok(ClusterFacts {
+            name: text("/metadata/name"),
+            namespace: text("/metadata/namespace"),
+            uid: text("/metadata/uid"),
+            resource_version: text("/metadata/resourceVersion"),
+            generation: json.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+            annotations: annotations
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+                .collect(),
+            finalizers: list.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+            deleting: json.pointer("/metadata/deletionTimestamp").is_some(),
+            status: status
+                .map(|status| serde_json::from_value(status.clone()))
+                .transpose()?
+                .unwrap_or_default(),
+        })
+    }
+}
 
 impl Observed {
     /// Reads a child; one whose controller is not the cluster of that uid is foreign.

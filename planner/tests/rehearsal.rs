@@ -180,3 +180,15 @@ fn what_does_not_run_at_the_start_stays_so() {
     let rehearsal = rehearse(&changed, &facts, now());
     assert!(rehearsal.waiting.iter().any(|waiting| waiting.message == "member 0 of group 0 is not ready"));
 }
+
+/// Whoever looks from a desk cannot ask brokers.
+#[test]
+fn members_that_cannot_be_asked_are_taken_to_run_as_they_were_told() {
+    let mut facts = settled(&manifest(&[]), &OperatorSettings::default(), now());
+    facts.members.clear();
+    let same = rehearse(&manifest(&[]), &facts, now());
+    assert_eq!(same.moments, vec![]);
+    let changed = rehearse(&manifest(&[("version", json!("0.1.1"))]), &facts, now());
+    assert_eq!(restarts(&changed).len(), 5);
+    assert_is_ready(&changed, 5);
+}

@@ -56,7 +56,7 @@ impl Stage {
         let is_stuck =
             |pod: &&PodFacts| !pod.ready && (pod.trouble.is_some() || is_slow(pod.ready_since, now));
         let stuck = facts.pods.iter().filter(is_stuck).map(|pod| pod.uid.clone()).collect();
-        Stage {
+        let mut stage = Stage {
             names,
             version: validated.cluster().spec.version.clone(),
             stores,
@@ -65,6 +65,22 @@ impl Stage {
             next: 0,
             facts,
             now,
+        };
+        stage.assume_answers();
+        stage
+    }
+
+    /// Whoever looks from outside cannot ask members: those that are ready are taken to run as they were told.
+    fn assume_answers(&mut self) {
+        let silent = |pod: &&PodFacts| {
+            pod.ready && self.facts.members.get(&pod.name).is_none_or(|answer| answer.known().is_none())
+        };
+        let silent = self.facts.pods.iter().filter(silent);
+        let silent: Vec<(String, u32)> =
+            silent.filter_map(|pod| Some((pod.name.clone(), group_label(&pod.labels)?))).collect();
+        for (pod, group) in silent {
+            let member = self.member(&pod, group);
+            self.facts.members.insert(pod, Answer::Known(member));
         }
     }
 
