@@ -110,6 +110,7 @@ struct Inner {
     next: AtomicI32,
     state: Mutex<State>,
     queued: Notify,
+    gone: Notify,
 }
 
 #[derive(Default)]
@@ -135,6 +136,7 @@ impl Client {
             next: AtomicI32::new(0),
             state: Mutex::default(),
             queued: Notify::new(),
+            gone: Notify::new(),
         });
         let tasks = vec![
             tokio::spawn(read_answers(read, inner.clone())),
@@ -151,6 +153,18 @@ impl Client {
     /// Says whether the connection is gone; connect anew then.
     pub fn is_lost(&self) -> bool {
         self.inner.state.lock().lost
+    }
+
+    /// Resolves when the connection is gone. Safe to cancel.
+    pub async fn lost(&self) {
+        loop {
+            // Listens before it looks, so that nothing is missed in between.
+            let gone = self.inner.gone.notified();
+            if self.is_lost() {
+                return;
+            }
+            gone.await;
+        }
     }
 
     /// Sends a request and waits for its answer. Dropping the future forgets the answer, not the request.
@@ -226,6 +240,7 @@ impl Inner {
         state.waiting.clear();
         drop(state);
         self.queued.notify_one();
+        self.gone.notify_waiters();
     }
 
     fn on_frame(&self, frame: FrameView<'_>) {
@@ -330,5 +345,19 @@ mod tests {
             _ = listener.accept() => {}
         }
         assert!(client.inner.state.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_end_of_a_connection_hears_of_it_also_afterwards() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let client = Client::connect(&addr, ClientOptions::default()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(!client.is_lost());
+        let soon = Duration::from_secs(10);
+        tokio::time::timeout(soon, async { tokio::join!(client.lost(), async { drop(stream) }) })
+            .await
+            .expect("the end is heard of");
+        tokio::time::timeout(soon, client.lost()).await.expect("also by those who come late");
     }
 }
