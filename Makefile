@@ -1,5 +1,5 @@
 # The commands of a working day; each is a plain command or two. What has to be installed: tests/setup.
-.PHONY: run test check fix bench fuzz chaos images generate
+.PHONY: run test check fix bench e2e fuzz chaos images generate
 
 run: ## a local cluster from deploy/quickstart.yaml; Ctrl-C stops it
 	@tests/setup run
@@ -23,6 +23,10 @@ fix: ## formats and applies what clippy can mend
 bench: ## the load generator with its report
 	@tests/setup run
 	cargo run --release --bin gantry -- bench all
+
+e2e: ## the scenarios on a real Kubernetes on this host; E2E=name for one, E2E_KEEP=1 leaves it up
+	@tests/setup e2e
+	cargo test --package tests --test e2e
 
 fuzz: ## ten minutes of every decoder
 	FUZZ_SECONDS=600 cargo test --workspace --test fuzz -- --nocapture

@@ -10,6 +10,7 @@
 //! | `replication` | slaves have what was acknowledged, whatever happens to either side; Java on the other side |
 //! | `cluster` | clusters as a user has them, from the manifest to a clean stop |
 //! | `clients` | the official Java clients, unmodified |
+//! | `e2e` | images, charts and operator on a real Kubernetes, where it can run |
 //!
 //! - [`cluster`]: `gantry up` and its members; [`options`]: what it may look like; [`command`]: how it is started;
 //!   [`process`]: what /proc knows of them; [`http`]: what they say of themselves; [`ports`]: ports side by side

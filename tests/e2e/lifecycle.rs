@@ -1,0 +1,134 @@
+//! Days in the life of a cluster: more and fewer name servers, pause, stop, start, and the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, LONG, condition, pod_name, restarts, uid};
+use crate::kube::{Kube, during, until};
+use crate::load::Options;
+use crate::say;
+
+/// How long is looked whether nothing happens.
+const STAYS: Duration = Duration::from_secs(10);
+
+const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
+kind: RocketMQCluster
+metadata:
+  name: life
+spec:
+  version: \"0.1.0\"
+  deletion: { protection: true }
+  nameServers: { replicas: 1 }
+  brokers:
+    groups: 1
+    replicasPerGroup: 2
+    storage: { size: 1Gi }
+";
+
+/// From apply to the end, with messages that outlive a stop.
+pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
+    let cluster = Cluster::apply(kube, namespace, MANIFEST);
+    cluster.wait_ready(LONG);
+    let load = cluster.load(&Options::default());
+
+    let before = brokers(&cluster);
+    for replicas in [3, 2] {
+        cluster.patch(&format!("{{\"nameServers\": {{\"replicas\": {replicas}}}}}"));
+        cluster.until_settled(LONG);
+        until("the name servers are as many", LONG, || match cluster.pods("life-namesrv").len() {
+            pods if pods == replicas => Ok(()),
+            pods => Err(format!("{pods} pods")),
+        });
+    }
+    assert_eq!(brokers(&cluster), before, "no broker restarts for name servers");
+    assert_eq!(load.status().failed, 0, "no send fails for name servers");
+    say!("lifecycle", "name servers 1, 3, 2: no broker restarted");
+
+    cluster.patch(r#"{"paused": true}"#);
+    cluster.until_paused();
+    cluster.patch(r#"{"nameServers": {"replicas": 3}}"#);
+    kube.ctl(&format!("delete pdb -n {namespace} life-broker-0"));
+    let nothing = || match (cluster.pods("life-namesrv").len(), budget(&cluster).is_some()) {
+        (2, false) => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    during("nothing is written while the cluster is paused", STAYS, nothing);
+    cluster.patch(r#"{"paused": false, "nameServers": {"replicas": 2}}"#);
+    until("what was deleted is back", LONG, || budget(&cluster).map(|_| ()).ok_or("it is not".to_owned()));
+    cluster.until_settled(LONG);
+    say!("lifecycle", "paused and went on");
+
+    load.hold_consumer();
+    load.until("messages wait for their consumer", LONG, |ledger| ledger.missing > 200);
+    cluster.patch(r#"{"stopped": true}"#);
+    until("the cluster has stopped", LONG, || match cluster.pods("").len() {
+        0 => Ok(()),
+        left => Err(format!("{left} pods are left")),
+    });
+    cluster.until_condition("Stopped", "True", "Requested", LONG);
+    assert_eq!(claims(&cluster).len(), 2, "volumes stay");
+    cluster.patch(r#"{"stopped": false}"#);
+    cluster.until_settled(LONG);
+    load.resume_consumer();
+    let ledger = load.judge();
+    say!("lifecycle", "stopped and started: {}", ledger.words());
+
+    kube.ctl(&format!("delete rktmq -n {namespace} life --wait=false"));
+    during("a protected cluster stays", STAYS, || match cluster.pods("").len() {
+        4 => Ok(()),
+        left => Err(format!("{left} pods are left")),
+    });
+    cluster.patch(r#"{"deletion": {"protection": false, "policy": "Retain"}}"#);
+    gone(&cluster);
+    assert_eq!(claims(&cluster).len(), 2, "policy Retain keeps the volumes");
+
+    let again = MANIFEST.replace("protection: true", "policy: Delete").replace("name: life", "name: brief");
+    let brief = Cluster::apply(kube, namespace, &again);
+    brief.wait_ready(LONG);
+    kube.ctl(&format!("delete rktmq -n {namespace} brief --wait=false"));
+    gone(&brief);
+    assert_eq!(claims(&brief).len(), 0, "policy Delete removes the volumes");
+    format!(
+        "name servers 1, 3, 2 without a broker restart; paused; stopped and started; protected, retained, deleted; {}",
+        ledger.words()
+    )
+}
+
+impl Cluster<'_> {
+    /// Waits until the operator says that it is paused; it goes on to say what it said of everything else.
+    fn until_paused(&self) {
+        until("the cluster is paused", LONG, || match condition(&self.status(), "Paused") {
+            Some((status, ..)) if status == "True" => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+}
+
+/// Waits until a cluster and all its children are gone.
+fn gone(cluster: &Cluster<'_>) {
+    let Cluster { kube, namespace, name, .. } = cluster;
+    until(&format!("{name} is gone"), LONG, || {
+        cluster.get().map_or(Ok(()), |left| Err(left["status"].to_string()))
+    });
+    let kinds = "statefulsets,pods,services,configmaps,secrets,serviceaccounts,pdb,networkpolicies";
+    until(&format!("the children of {name} are gone"), LONG, || {
+        let left = kube.ctl(&format!("get {kinds} -n {namespace} -l gantry.rs/cluster={name} -o name"));
+        if left.trim().is_empty() { Ok(()) } else { Err(left) }
+    });
+}
+
+fn brokers(cluster: &Cluster<'_>) -> BTreeMap<String, (String, u64)> {
+    let pods = cluster.pods("life-broker");
+    pods.iter().map(|pod| (pod_name(pod).to_owned(), (uid(pod), restarts(pod)))).collect()
+}
+
+fn budget(cluster: &Cluster<'_>) -> Option<serde_json::Value> {
+    let Cluster { kube, namespace, .. } = cluster;
+    kube.get(&format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/life-broker-0"))
+}
+
+fn claims(cluster: &Cluster<'_>) -> Vec<serde_json::Value> {
+    let Cluster { kube, namespace, name, .. } = cluster;
+    let claims = kube.list(&format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims"));
+    claims.into_iter().filter(|claim| pod_name(claim).starts_with(&format!("data-{name}-"))).collect()
+}

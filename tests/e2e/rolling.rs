@@ -1,0 +1,150 @@
+//! Every pod restarts, one after the other, under load: for a new version, and for a setting that is read at the start.
+//! Settings that need no restart need none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::cluster::{Cluster, LONG, is_ready, pod_name, restarts, uid};
+use crate::install::NEXT_VERSION;
+use crate::kube::{Kube, until};
+use crate::load::{Ledger, Load, Options};
+use crate::say;
+
+/// Two masters, each 35 s without producers and then a restart; and the rest.
+const ROLL: Duration = Duration::from_secs(300);
+
+const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
+kind: RocketMQCluster
+metadata:
+  name: roll
+spec:
+  version: \"0.1.0\"
+  nameServers: { replicas: 2 }
+  brokers:
+    groups: 2
+    replicasPerGroup: 2
+    storage: { size: 1Gi }
+";
+
+/// A live setting, an upgrade, and a setting that needs a restart.
+pub fn rolling(kube: &Kube, namespace: &str) -> String {
+    let cluster = Cluster::apply(kube, namespace, MANIFEST);
+    cluster.wait_ready(LONG);
+    let load = cluster.load(&Options::default());
+
+    let before = identities(&cluster);
+    cluster.patch(r#"{"brokers": {"autoCreateTopics": true, "storage": {"fileReservedTime": "48h"}}}"#);
+    cluster.until_settled(LONG);
+    live_everywhere(&cluster, "fileReservedTime=48");
+    assert_eq!(identities(&cluster), before, "a live setting restarts nothing");
+    say!("rolling", "live settings took effect");
+
+    let upgrade = roll(&cluster, &load, &format!("{{\"version\": \"{NEXT_VERSION}\"}}"), "");
+    assert_eq!(cluster.status()["version"], NEXT_VERSION);
+    for pod in cluster.pods("roll-") {
+        let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+        assert!(image.ends_with(NEXT_VERSION), "{} runs {image}", pod_name(&pod));
+    }
+    say!("rolling", "upgrade: {upgrade}");
+
+    let restart =
+        roll(&cluster, &load, r#"{"brokers": {"config": {"maxMessageSize": "8MiB"}}}"#, "roll-broker");
+    say!("rolling", "restart: {restart}");
+
+    let ledger = load.judge();
+    assert_eq!(ledger.failed, 0, "sends failed: {:?}", ledger.failures);
+    format!("upgrade {upgrade}; restart key {restart}; {}", ledger.words())
+}
+
+/// Changes the spec and watches until every pod whose name begins so was replaced; at no moment more than one member of a
+/// group may be away, slaves go first, and no send may fail.
+fn roll(cluster: &Cluster<'_>, load: &Load, spec: &str, beginning: &str) -> String {
+    let before = identities(cluster);
+    let marked = load.mark();
+    let begin = Instant::now();
+    let over = AtomicBool::new(false);
+    cluster.patch(spec);
+    let order = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| watch(cluster, &before, &over));
+        until("everything has restarted", ROLL, || {
+            let now = identities(cluster);
+            let old: Vec<&String> = now
+                .iter()
+                .filter(|(name, id)| name.starts_with(beginning) && before.get(*name) == Some(*id))
+                .map(|(name, _)| name)
+                .collect();
+            if old.is_empty() { Ok(()) } else { Err(format!("{old:?} have not")) }
+        });
+        cluster.until_settled(LONG);
+        over.store(true, Ordering::Relaxed);
+        watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let time = begin.elapsed();
+    for group in 0..2 {
+        let place = |ordinal| order.iter().position(|pod| *pod == cluster.broker(group, ordinal));
+        assert!(place(1) < place(0), "slaves go first: {order:?}");
+    }
+    let other = identities(cluster)
+        .into_iter()
+        .filter(|(name, id)| !name.starts_with(beginning) && before.get(name) != Some(id));
+    assert_eq!(other.count(), 0, "nothing else restarts");
+    let Ledger { failed, longest, silence, failures, .. } = load.status();
+    assert_eq!(failed, marked.failed, "sends failed: {failures:?}");
+    format!(
+        "{} pods in {:.0} s, no failed send, the longest {} ms, at most {} ms without an acknowledgement",
+        order.len(),
+        time.as_secs_f64(),
+        longest.as_millis(),
+        silence.as_millis()
+    )
+}
+
+/// Notes in which order pods were replaced, and fails when two brokers of a group are away at once.
+fn watch(cluster: &Cluster<'_>, before: &BTreeMap<String, String>, over: &AtomicBool) -> Vec<String> {
+    let mut order = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let pods = cluster.pods("");
+        if pods.is_empty() {
+            continue;
+        }
+        let ready: BTreeSet<&str> = pods.iter().filter(|pod| is_ready(pod)).map(pod_name).collect();
+        for group in 0..2 {
+            let away =
+                (0..2).filter(|ordinal| !ready.contains(cluster.broker(group, *ordinal).as_str())).count();
+            assert!(away <= 1, "both members of group {group} are away");
+        }
+        let servers = before.keys().filter(|name| name.contains("-namesrv-"));
+        assert!(
+            servers.clone().count() < 2 || servers.clone().any(|name| ready.contains(name.as_str())),
+            "no name server is ready"
+        );
+        for pod in &pods {
+            let name = pod_name(pod).to_owned();
+            if !before.get(&name).is_some_and(|id| id.starts_with(&uid(pod))) && !order.contains(&name) {
+                order.push(name);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    order
+}
+
+/// Waits until every broker's own status says a live setting with this text.
+fn live_everywhere(cluster: &Cluster<'_>, line: &str) {
+    let Cluster { kube, namespace, name, .. } = cluster;
+    until(&format!("live settings say {line}"), LONG, || {
+        let maps = kube.list(&format!(
+            "/api/v1/namespaces/{namespace}/configmaps?labelSelector=gantry.rs/cluster={name}"
+        ));
+        let live = maps.iter().filter(|map| pod_name(map).ends_with("-live"));
+        let all = live.clone().count() == 2 && live.clone().all(|map| map["data"].to_string().contains(line));
+        all.then_some(()).ok_or_else(|| live.map(|map| map["data"].to_string()).collect())
+    });
+}
+
+/// Returns for each pod who it is: a pod that was replaced, or a container that was started again, is another.
+fn identities(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
+    let pods = cluster.pods("");
+    pods.iter().map(|pod| (pod_name(pod).to_owned(), format!("{} {}", uid(pod), restarts(pod)))).collect()
+}
