@@ -67,6 +67,7 @@ pub const NAME_SERVER_KEYS: &[ConfigKey] = &[
     key("healthPort", Forbidden),
     key("kvConfigPath", Forbidden),
     key("listenPort", Forbidden),
+    key("listenerPorts", Forbidden),
     key("logFormat", Field("spec.logging.format")),
     key("logLevel", Field("spec.logging.level")),
     key("maxBufferedBytes", Restart(Bytes(16 << 20, 1 << 40))),
@@ -80,6 +81,7 @@ pub const NAME_SERVER_KEYS: &[ConfigKey] = &[
     key("serverChannelMaxIdleTimeSeconds", Restart(Number(1, 86_400))),
     key("supportActingMaster", Live(Flag)),
     key("waitSecondsForService", Live(Number(0, 3_600))),
+    key("warmUpMillis", Field("spec.nameServers.warmUp")),
     key("writeTimeoutMillis", Restart(Number(100, 3_600_000))),
 ];
 

@@ -233,6 +233,7 @@ impl Found {
         let (brokers, scale_in) = (&spec.brokers, &spec.brokers.scale_in);
         let year = "8760h";
         let rows = [
+            ("spec.nameServers.warmUp", &spec.name_servers.warm_up, "0s", "10m"),
             ("spec.brokers.scaleIn.drainTimeout", &scale_in.drain_timeout, "1s", year),
             ("spec.brokers.scaleIn.minDrainTime", &scale_in.min_drain_time, "0s", "24h"),
             ("spec.brokers.scaleIn.ignoreIdleGroupsAfter", &scale_in.ignore_idle_groups_after, "0s", year),

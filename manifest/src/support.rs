@@ -33,7 +33,6 @@ const LATER: &[(&str, &str)] = &[
     ("spec.logging.targets", "one level holds for the whole member"),
     ("spec.monitoring.dashboards", "there are no dashboards yet"),
     ("spec.nameServers.external", "brokers register only at the cluster's own name servers"),
-    ("spec.nameServers.warmUp", "a name server is ready as soon as it listens"),
     ("spec.proxy", "there is no gRPC proxy yet"),
     ("spec.tls", "connections are not encrypted yet"),
 ];
@@ -67,6 +66,7 @@ const KUBERNETES: &[&str] = &[
     "spec.nameServers.podTemplate",
     "spec.nameServers.resources",
     "spec.nameServers.scheduling",
+    "spec.nameServers.warmUp",
     "spec.networkPolicy",
     "spec.paused",
     "spec.podDisruptionBudget",

@@ -210,10 +210,8 @@ fn bad_cluster_settings_are_refused() {
             ],
         ),
         (
-            spec("nameServers: { warmUp: 20s }"),
-            &[
-                r#"spec.nameServers.warmUp: "20s": not supported yet: a name server is ready as soon as it listens; remove it"#,
-            ],
+            spec("nameServers: { warmUp: 1h }"),
+            &[r#"spec.nameServers.warmUp: "1h": must be between 0s and 10m"#],
         ),
         (
             spec(r#"nameServers: { external: ["a:1"] }"#),
@@ -664,7 +662,7 @@ kind: RocketMQCluster
 metadata: { name: Dev, label: {} }
 spec:
   version: v1
-  nameServers: { replicas: 0, warmUp: 1s }
+  nameServers: { replicas: 0, warmUp: 1h }
   brokers:
     groups: many
     flush: { mode: sync, interval: 1 }

@@ -60,7 +60,7 @@ fn rows() -> Vec<(&'static str, Value, Effect)> {
         ("serviceAccountName", json!("x"), ALL),
         ("dns.clusterDomain", json!("x.local"), BROKER),
         ("nameServers.replicas", json!(3), Pods),
-        ("nameServers.warmUp", json!("20s"), Later),
+        ("nameServers.warmUp", json!("20s"), NAMESRV),
         ("nameServers.external", json!(["a:1"]), Later),
         ("nameServers.config", json!({ "maxConnections": "7" }), NAMESRV),
         ("nameServers.podTemplate", pod(), NAMESRV),

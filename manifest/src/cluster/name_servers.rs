@@ -15,8 +15,8 @@ pub struct NameServers {
     /// How many, 1 to 9. Default: 3. Staged; no broker restarts.
     #[schemars(range(min = 1, max = 9))]
     pub replicas: i32,
-    /// How long a name server that starts waits for brokers to register before it counts as ready, a duration.
-    /// Default: `10s`. Live.
+    /// How long a name server that starts waits for brokers to register, at most, before it counts as ready; less when
+    /// brokers have come and no more do. A duration up to `10m`. Default: `10s`. Restart.
     #[schemars(schema_with = "schema::duration")]
     pub warm_up: String,
     /// Other name servers, host:port, at most 9, that the brokers register at too: to adopt a running cluster. Live.

@@ -28,6 +28,7 @@ pub(crate) fn name_servers(desired: &Desired) -> Object {
         .filter(|(listener, _)| listener.name != INTERNAL)
         .map(|(listener, port)| format!("{}={port}", listener.name))
         .collect();
+    let warm_up = parse_duration(&desired.spec().name_servers.warm_up).unwrap_or_default();
     let files = (0..MOST_NAME_SERVERS).map(|ordinal| {
         let mut settings = manifest::name_server(&desired.effective, ordinal).config;
         settings.extend(logging(desired));
@@ -36,6 +37,7 @@ pub(crate) fn name_servers(desired: &Desired) -> Object {
         put(&mut settings, "kvConfigPath", "/data/kvConfig.json");
         put(&mut settings, "listenPort", desired.name_server_port());
         put(&mut settings, "logLevel", desired.spec().logging.level.as_str());
+        put(&mut settings, "warmUpMillis", warm_up.as_millis());
         if !others.is_empty() {
             put(&mut settings, "listenerPorts", others.join(","));
         }
