@@ -28,7 +28,7 @@ pub struct Identity {
     pub created_at: i64,
 }
 
-/// Why a broker may not use a folder.
+/// Why a broker may not use a folder. Nothing was written to it.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The folder is another broker's.
@@ -42,6 +42,28 @@ pub enum IdentityError {
         found: String,
         /// Who asks.
         configured: String,
+    },
+    /// The folder is this member's and not the one it must have.
+    #[error(
+        "{path}: this is store {found}, expected is {expected} (expectedStoreId); attach the right volume, or clear expectedStoreId if this one is meant"
+    )]
+    Other {
+        /// The file that says so.
+        path: PathBuf,
+        /// Which it is.
+        found: String,
+        /// Which it must be.
+        expected: String,
+    },
+    /// The folder is nobody's yet, where this member must have a certain one.
+    #[error(
+        "{path} is not there: the store is empty, expected is {expected} (expectedStoreId); attach the volume that has it, or clear expectedStoreId to begin with an empty one, which gives up what only this member had"
+    )]
+    Lost {
+        /// The file that is not there.
+        path: PathBuf,
+        /// Which store it must be.
+        expected: String,
     },
     /// The file is no identity.
     #[error("{path}: {error}; restore that file, or remove it if the folder is this broker's")]
@@ -73,20 +95,37 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`]; the broker must not open its store.
     pub fn open(config: &Config) -> Result<Identity, IdentityError> {
-        let path = config.store_dir.join("store.json");
-        let fail = |source| IdentityError::Io { path: path.clone(), source };
-        match fs::read(&path) {
-            Ok(text) => check(&path, &text, config),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity::new(config);
-                fs::create_dir_all(&config.store_dir)
-                    .and_then(|()| persist::sync_folder(&config.store_dir))
-                    .and_then(|()| persist::replace(&path, &serde_json::to_vec(&identity)?))
-                    .map_err(fail)?;
-                Ok(identity)
-            }
-            Err(e) => Err(fail(e)),
+        let (path, found) = (path(config), Identity::find(config)?);
+        if let Some(identity) = check(&path, found, config)? {
+            return Ok(identity);
         }
+        let identity = Identity::new(config);
+        fs::create_dir_all(&config.store_dir)
+            .and_then(|()| persist::sync_folder(&config.store_dir))
+            .and_then(|()| persist::replace(&path, &serde_json::to_vec(&identity)?))
+            .map_err(|source| IdentityError::Io { path, source })?;
+        Ok(identity)
+    }
+
+    /// Returns whose messages a broker's folder holds, if anybody's. Writes nothing.
+    ///
+    /// # Errors
+    /// [`IdentityError::Damaged`] and [`IdentityError::Io`].
+    pub fn find(config: &Config) -> Result<Option<Identity>, IdentityError> {
+        let path = path(config);
+        match fs::read(&path) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(identity) => Ok(Some(identity)),
+                Err(e) => Err(IdentityError::Damaged { path, error: e.to_string() }),
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(IdentityError::Io { path, source }),
+        }
+    }
+
+    /// Says whether it is the identity of the member that is configured.
+    pub fn is_of(&self, config: &Config) -> bool {
+        self.cluster == config.cluster && self.broker_name == config.name && self.broker_id == config.id
     }
 
     fn new(config: &Config) -> Identity {
@@ -106,14 +145,26 @@ impl Identity {
     }
 }
 
-fn check(path: &Path, text: &[u8], config: &Config) -> Result<Identity, IdentityError> {
-    let found: Identity = serde_json::from_slice(text)
-        .map_err(|e| IdentityError::Damaged { path: path.to_owned(), error: e.to_string() })?;
-    let configured = member(&config.cluster, &config.name, config.id);
-    if found.member() != configured {
-        return Err(IdentityError::Foreign { path: path.to_owned(), found: found.member(), configured });
+fn path(config: &Config) -> PathBuf {
+    config.store_dir.join("store.json")
+}
+
+/// Returns the identity if the member may have this store, and none if it may take the folder.
+fn check(path: &Path, found: Option<Identity>, config: &Config) -> Result<Option<Identity>, IdentityError> {
+    let path = || path.to_owned();
+    match (found, config.live.expected_store_id.clone()) {
+        (None, None) => Ok(None),
+        (None, Some(expected)) => Err(IdentityError::Lost { path: path(), expected }),
+        (Some(found), _) if !found.is_of(config) => Err(IdentityError::Foreign {
+            path: path(),
+            found: found.member(),
+            configured: member(&config.cluster, &config.name, config.id),
+        }),
+        (Some(found), Some(expected)) if found.store_id != expected => {
+            Err(IdentityError::Other { path: path(), found: found.store_id, expected })
+        }
+        (Some(found), _) => Ok(Some(found)),
     }
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -143,6 +194,24 @@ mod tests {
             );
             assert!(error.contains(&words) && error.contains("storePathRootDir"), "{error}");
         }
+    }
+
+    #[test]
+    fn only_the_expected_store_will_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("store");
+        let expecting = |id: &str| {
+            let mut config = config(&folder, "C1", "G1", 0);
+            config.live.expected_store_id = Some(id.to_owned());
+            config
+        };
+        let lost = Identity::open(&expecting("a")).unwrap_err().to_string();
+        assert!(lost.contains("the store is empty, expected is a (expectedStoreId)"), "{lost}");
+        assert!(!folder.exists(), "nothing is written where something else is expected");
+        let own = Identity::open(&config(&folder, "C1", "G1", 0)).unwrap();
+        let other = Identity::open(&expecting("a")).unwrap_err().to_string();
+        assert!(other.contains(&format!("this is store {}, expected is a", own.store_id)), "{other}");
+        assert_eq!(Identity::open(&expecting(&own.store_id)).unwrap(), own);
     }
 
     #[test]

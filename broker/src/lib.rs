@@ -2,6 +2,8 @@
 //!
 //! - [`run`]: start to stop; [`config`]: the settings and their manual; [`live`]: those that change while it runs;
 //!   [`metrics`]
+//! - [`member`]: the broker as its operator sees it, also before there is one; [`live_file`]: live settings from outside,
+//!   and what becomes of them; [`live_watch`]: the file; [`status`]: what the broker says about itself
 //! - [`session`]: one connection: gathers sends into batches, parks pulls, releases answers whose time has come
 //! - [`router`]: the one match from request code to handler; [`refusal`]: what a handler says instead of an answer
 //! - [`handlers`]: a file per data request; `handlers/admin`: a file per noun
@@ -28,7 +30,10 @@ pub mod identity;
 mod in_memory;
 pub mod joins;
 pub mod live;
+pub mod live_file;
+pub mod live_watch;
 pub mod locks;
+pub mod member;
 pub mod membership;
 pub mod metadata;
 pub mod metrics;
@@ -42,6 +47,7 @@ pub mod router;
 mod run;
 pub mod session;
 pub mod slave;
+pub mod status;
 mod suggest;
 pub mod tags;
 #[cfg(test)]
@@ -52,4 +58,4 @@ pub mod waiting;
 
 pub use broker::Broker;
 pub use config::Config;
-pub use run::{Listeners, RunError, run};
+pub use run::{Doors, Listeners, RunError, Sockets, run, run_with_live};

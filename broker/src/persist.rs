@@ -167,7 +167,10 @@ fn renamed(path: &Path, text: &[u8]) -> io::Result<File> {
 
 /// Makes the name of a new file or folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    let Some(folder) = path.parent() else { return Ok(()) };
+    // A relative path of one name is in the current folder.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,12 +16,15 @@ use store::disk::real::RealDisk;
 use store::{OpenError, Store};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::{error, info, warn};
 
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::identity::{Identity, IdentityError};
+use crate::live_file::Basis;
+use crate::live_watch::LiveWatch;
+use crate::member::{Lasting, Member};
 use crate::persist::LoadError;
 use crate::session::BrokerService;
 use crate::slave::{self, SlaveLink};
@@ -80,6 +84,8 @@ pub struct Listeners {
     pub ha: Option<TcpListener>,
     /// For probes and metrics.
     pub http: Option<TcpListener>,
+    /// For whoever looks after the broker.
+    pub admin: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -88,21 +94,64 @@ impl Listeners {
     /// # Errors
     /// [`RunError::Bind`] with address and setting.
     pub async fn bind(config: &Config) -> Result<Self, RunError> {
-        let bind = async |port: u16, key| {
-            let addr = SocketAddr::new(config.bind_address, port);
-            TcpListener::bind(addr).await.map_err(|source| RunError::Bind { addr, key, source })
-        };
-        let http = match config.health_port {
-            0 => None,
-            port => Some(bind(port, "healthPort").await?),
-        };
-        let ha = match config.live.is_slave() {
-            true => None,
-            false => Some(bind(config.ha.listen_port, "haListenPort").await?),
-        };
-        let remoting = bind(config.listen_port, "listenPort").await?;
-        Ok(Self { remoting, fast: bind(config.listen_port - 2, "listenPort minus 2").await?, ha, http })
+        let Doors { http, admin } = Doors::bind(config).await?;
+        let Sockets { clients: [remoting, fast], slaves: ha } = Sockets::bind(config).await?;
+        Ok(Self { remoting, fast, ha, http, admin })
     }
+}
+
+/// The sockets that are served from the first moment on, before there is a broker.
+pub struct Doors {
+    /// For probes and metrics.
+    pub http: Option<TcpListener>,
+    /// For whoever looks after the broker.
+    pub admin: Option<TcpListener>,
+}
+
+impl Doors {
+    /// Binds what the settings name.
+    ///
+    /// # Errors
+    /// [`RunError::Bind`] with address and setting.
+    pub async fn bind(config: &Config) -> Result<Self, RunError> {
+        let optional = async |port, key| match port {
+            0 => Ok(None),
+            port => bind(config, port, key).await.map(Some),
+        };
+        Ok(Self {
+            http: optional(config.health_port, "healthPort").await?,
+            admin: optional(config.admin_port, "adminPort").await?,
+        })
+    }
+}
+
+/// The sockets that are served while the broker is up.
+pub struct Sockets {
+    /// For clients: the port and the one two below.
+    pub clients: [TcpListener; 2],
+    /// For slaves; a slave has none.
+    pub slaves: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds what the settings name.
+    ///
+    /// # Errors
+    /// [`RunError::Bind`] with address and setting.
+    pub async fn bind(config: &Config) -> Result<Self, RunError> {
+        let slaves = match config.live.is_slave() {
+            true => None,
+            false => Some(bind(config, config.ha.listen_port, "haListenPort").await?),
+        };
+        let remoting = bind(config, config.listen_port, "listenPort").await?;
+        let fast = bind(config, config.listen_port - 2, "listenPort minus 2").await?;
+        Ok(Self { clients: [remoting, fast], slaves })
+    }
+}
+
+async fn bind(config: &Config, port: u16, key: &'static str) -> Result<TcpListener, RunError> {
+    let addr = SocketAddr::new(config.bind_address, port);
+    TcpListener::bind(addr).await.map_err(|source| RunError::Bind { addr, key, source })
 }
 
 /// Runs a broker until `shutdown`: then it refuses sends, tells the name servers, lets open answers leave and slaves in
@@ -110,57 +159,138 @@ impl Listeners {
 ///
 /// # Errors
 /// [`RunError`]; nothing runs any more.
-pub async fn run(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), RunError> {
-    for unknown in &config.unknown {
-        warn!("{unknown}");
-    }
-    let (health, metrics) = (Health::new(), Metrics::new());
-    let mut tasks = JoinSet::new();
-    tasks.spawn(health.clone().keep_beating(shutdown.clone()));
-    health.set_not_ready("recovering the store");
-    if let Some(listener) = listeners.http {
-        let (health, metrics) = (health.clone(), metrics.clone());
-        tasks.spawn(async move {
-            if let Err(e) = daemon::http::serve(listener, health, metrics).await {
-                tracing::error!("the http port broke, probes will fail: {e}");
-            }
-        });
-    }
-    health.set_started();
-    let address = address(&config, &listeners.remoting).await?;
-    if let Some(listener) = &listeners.ha {
-        // What slaves are told is where the socket really is.
-        config.ha.listen_port = listener.local_addr().map_err(RunError::Address)?.port();
-    }
-    let store = open(&config)?;
-    let broker = Arc::new(Broker::new(config, store.clone(), address, metrics::requests())?);
-    tokio::task::block_in_place(|| metadata::apply::recover(&broker)).map_err(RunError::Recover)?;
-    if broker.slave.is_none() {
-        restore_topics(&broker);
-    }
-    let stats = Arc::<Stats>::default();
-    metrics::register(&metrics, &broker, &stats);
-    store.start().map_err(RunError::Start)?;
-    let sockets = Sockets { clients: [listeners.remoting, listeners.fast], slaves: listeners.ha };
-    let served = serve(&broker, sockets, &stats, &health, &shutdown).await;
-    health.set_not_ready("stopping");
-    tokio::task::block_in_place(|| {
-        if let Err(e) = broker.persist_offsets() {
-            warn!("consumer offsets of the last seconds are lost: {e}");
-        }
-        store.close();
-    });
-    info!("broker stopped");
-    served
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), RunError> {
+    let basis = Basis { given: config.to_properties(), config: config.clone() };
+    let Listeners { remoting, fast, ha, http, admin } = listeners;
+    let process = Process::start(basis, Lasting::ForNow, Doors { http, admin }, shutdown);
+    let identity = tokio::task::block_in_place(|| Identity::open(&config))?;
+    process.member.begin(identity);
+    process.run_broker(config, Sockets { clients: [remoting, fast], slaves: ha }).await
 }
 
-fn open(config: &Config) -> Result<Arc<Store>, RunError> {
+/// Runs a broker that has its live settings from a file, from the admin port, or from its store, where it keeps those it
+/// had last; otherwise as [`run`]. Without any, or with a store that is not the one it must have, it runs and is not
+/// ready, and says why; it serves clients from when that is put right, on the sockets that `sockets` makes then.
+///
+/// # Errors
+/// [`RunError`]; nothing runs any more.
+pub async fn run_with_live(
+    basis: Basis,
+    file: PathBuf,
+    doors: Doors,
+    sockets: impl AsyncFnOnce(&Config) -> Result<Sockets, RunError>,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let mut process = Process::start(basis, Lasting::Kept, doors, shutdown.clone());
+    let begun = tokio::select! {
+        () = shutdown.wait() => return Ok(()),
+        begun = process.wait_for_settings(file) => begun?,
+    };
+    let sockets = sockets(&begun).await?;
+    process.run_broker(begun, sockets).await
+}
+
+/// What runs from the first moment on.
+struct Process {
+    member: Arc<Member>,
+    health: Health,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    /// Ends with the process.
+    tasks: JoinSet<()>,
+    beating: AbortHandle,
+}
+
+impl Process {
+    fn start(basis: Basis, lasting: Lasting, doors: Doors, shutdown: Shutdown) -> Process {
+        for unknown in &basis.config.unknown {
+            warn!("{unknown}");
+        }
+        let (health, metrics) = (Health::new(), Metrics::new());
+        let token = basis.config.admin_token_file.clone();
+        let member = Member::new(basis, lasting, health.clone());
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = doors.http {
+            let (health, metrics) = (health.clone(), metrics.clone());
+            tasks.spawn(async move {
+                if let Err(e) = daemon::http::serve(listener, health, metrics).await {
+                    error!("the http port broke, probes will fail: {e}");
+                }
+            });
+        }
+        // Without a token file nobody would be let in.
+        if let (Some(listener), Some(token)) = (doors.admin, token) {
+            let member = member.clone();
+            tasks.spawn(async move {
+                if let Err(e) = daemon::admin::serve(listener, token, member).await {
+                    error!("the admin port broke, nobody can look after this broker: {e}");
+                }
+            });
+        }
+        health.set_started();
+        let beating = tasks.spawn(health.clone().keep_beating(shutdown.clone()));
+        Process { member, health, metrics, shutdown, tasks, beating }
+    }
+
+    /// Returns the settings to begin with, once there are some and the store is the right one.
+    async fn wait_for_settings(&mut self, file: PathBuf) -> Result<Config, RunError> {
+        tokio::task::block_in_place(|| self.member.take_kept())?;
+        let mut watch = LiveWatch::new(file.clone());
+        watch.look(&self.member).await;
+        self.tasks.spawn(watch.run(self.member.clone()));
+        loop {
+            if let Some(config) = tokio::task::block_in_place(|| self.member.decide_begin(&file))? {
+                return Ok(config);
+            }
+            self.member.news().await;
+        }
+    }
+
+    async fn run_broker(mut self, mut config: Config, sockets: Sockets) -> Result<(), RunError> {
+        // From here to its end only progress counts.
+        self.beating.abort();
+        self.health.set_recovering();
+        if let Err(e) = daemon::logs::set_level(&config.live.log_level) {
+            warn!("the log level stays: {e}");
+        }
+        let address = address(&config, &sockets.clients[0]).await?;
+        if let Some(listener) = &sockets.slaves {
+            // What slaves are told is where the socket really is.
+            config.ha.listen_port = listener.local_addr().map_err(RunError::Address)?.port();
+        }
+        let store = open(&config, &self.health)?;
+        let broker = Arc::new(Broker::new(config, store.clone(), address, metrics::requests())?);
+        tokio::task::block_in_place(|| metadata::apply::recover(&broker)).map_err(RunError::Recover)?;
+        if broker.slave.is_none() {
+            restore_topics(&broker);
+        }
+        self.health.set_started();
+        self.tasks.spawn(self.health.clone().keep_beating(self.shutdown.clone()));
+        let stats = Arc::<Stats>::default();
+        metrics::register(&self.metrics, &broker, &stats);
+        store.start().map_err(RunError::Start)?;
+        tokio::task::block_in_place(|| self.member.serve(&broker));
+        let served = serve(&broker, sockets, &stats, &self.health, &self.shutdown).await;
+        self.health.set_not_ready("stopping");
+        tokio::task::block_in_place(|| {
+            if let Err(e) = broker.persist_offsets() {
+                warn!("consumer offsets of the last seconds are lost: {e}");
+            }
+            store.close();
+        });
+        self.member.stop();
+        self.tasks.shutdown().await;
+        info!("broker stopped");
+        served
+    }
+}
+
+fn open(config: &Config, health: &Health) -> Result<Arc<Store>, RunError> {
     let begun = Instant::now();
     let fail = |source| RunError::Open { dir: config.store_dir.display().to_string(), source };
     std::fs::create_dir_all(&config.store_dir).map_err(|e| fail(e.into()))?;
-    tokio::task::block_in_place(|| Identity::open(config))?;
-    let store =
-        tokio::task::block_in_place(|| Store::open(config.store(), Arc::new(RealDisk))).map_err(fail)?;
+    let open = || Store::open_watched(config.store(), Arc::new(RealDisk), &|| health.beat());
+    let store = tokio::task::block_in_place(open).map_err(fail)?;
     info!(took = ?begun.elapsed(), "store is open");
     Ok(store)
 }
@@ -183,12 +313,6 @@ fn restore_topics(broker: &Broker) {
             warn!(topic = &*topic, "{}", refusal.remark);
         }
     }
-}
-
-/// The sockets that are served while the broker is up.
-struct Sockets {
-    clients: [TcpListener; 2],
-    slaves: Option<TcpListener>,
 }
 
 async fn serve(
@@ -332,14 +456,15 @@ async fn watch_clients(broker: Arc<Broker>) {
     }
 }
 
-/// The address clients know the broker by: what is set, else the one bound, else the one that reaches the first name
-/// server.
+/// The address clients know the broker by, unless `brokerIP1` says otherwise: its pod's, else the one bound, else the one
+/// that reaches the first name server.
 async fn address(config: &Config, listener: &TcpListener) -> Result<SocketAddr, RunError> {
     let bound = listener.local_addr().map_err(RunError::Address)?;
-    let ip = match config.live.advertised_ip {
-        Some(ip) => ip,
-        None if !bound.ip().is_unspecified() => bound.ip(),
-        None => reaching(config.live.name_servers.first()).await.map_err(RunError::Address)?,
+    let ip = match (config.pod_ip, config.live.advertised_ip) {
+        (Some(ip), _) => ip,
+        (None, _) if !bound.ip().is_unspecified() => bound.ip(),
+        (None, Some(ip)) => ip,
+        (None, None) => reaching(config.live.name_servers.first()).await.map_err(RunError::Address)?,
     };
     Ok(SocketAddr::new(ip, bound.port()))
 }

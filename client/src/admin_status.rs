@@ -19,7 +19,7 @@ pub struct AdminStatus {
     pub state: StoreState,
     /// What `/readyz` says.
     pub ready: bool,
-    /// Why it is not ready; empty when it is.
+    /// Why it is not ready, and why the last live settings it was given do not hold; empty when all is well.
     pub reason: String,
     /// First and last offset of the log; absent while the store is not open.
     pub log_begin: Option<u64>,

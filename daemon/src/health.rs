@@ -68,6 +68,12 @@ impl Health {
         }
     }
 
+    /// Says that recovery begins: from now on only progress shows life, and may be [`PROGRESS_LIMIT`] old.
+    pub fn set_recovering(&self) {
+        self.beat();
+        self.state.started.store(false, Ordering::Relaxed);
+    }
+
     /// Says that recovery is over: from now on a beat may only be [`BEAT_LIMIT`] old.
     pub fn set_started(&self) {
         self.beat();

@@ -1,5 +1,5 @@
-//! The HTTP port of a process: `/startupz`, `/livez` and `/readyz` for probes, `/metrics` for Prometheus.
-//! Plain HTTP, one request per connection, few connections, each for a few seconds only: whoever can
+//! The HTTP ports of a process. The open one: `/startupz`, `/livez` and `/readyz` for probes, `/metrics` for Prometheus.
+//! The other is [`crate::admin`]'s. Plain HTTP, one request per connection, few connections, each for a few seconds only: whoever can
 //! reach this port cannot make the process hold much for him.
 
 use std::io;
@@ -39,8 +39,13 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// # Errors
 /// The listener broke; the process should stop.
 pub async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> io::Result<()> {
+    serve_bounded(listener, router(health, metrics)).await
+}
+
+/// Serves any routes within the bounds of this module.
+pub(crate) async fn serve_bounded(listener: TcpListener, routes: Router) -> io::Result<()> {
     let listener = BoundedListener { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
-    axum::serve(listener, router(health, metrics)).await
+    axum::serve(listener, routes.layer(axum::middleware::map_response(close_after))).await
 }
 
 fn router(health: Health, metrics: Metrics) -> Router {
@@ -50,7 +55,6 @@ fn router(health: Health, metrics: Metrics) -> Router {
         .route("/readyz", get(async |State(health): State<Health>| answer(health.ready())))
         .with_state(health)
         .route("/metrics", get(async move || ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.encode())))
-        .layer(axum::middleware::map_response(close_after))
 }
 
 fn answer(state: Result<(), String>) -> Response {

@@ -8,12 +8,14 @@
 //! | [`health`]  | is the process alive, is it ready, and if not, why                   |
 //! | [`metrics`] | counters per request, gauges by callback, the process itself         |
 //! | [`http`]    | the port for probes and Prometheus                                   |
+//! | [`admin`]   | the port for whoever looks after the process, behind a token         |
 //! | [`signals`] | the one stop signal everybody waits for                              |
 //! | [`build`]   | which version this is                                                |
 //!
 //! Nothing here knows what a broker or a topic is, and nothing here speaks the remoting protocol.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod admin;
 pub mod build;
 pub mod config;
 pub mod health;

@@ -40,6 +40,8 @@ pub(crate) struct Folders<'d> {
     pub disk: &'d dyn Disk,
     pub log: &'d Path,
     pub index: &'d Path,
+    /// Called with every step, so that somebody can tell a long recovery from one that hangs.
+    pub progress: &'d dyn Fn(),
 }
 
 /// Opens all segments and indexes; makes the first segment of an empty store.
@@ -126,6 +128,7 @@ fn open_segments(at: &Folders<'_>, config: &StoreConfig) -> Result<Vec<Arc<Segme
     bases.sort_unstable();
     let mut segments = Vec::new();
     for (i, base) in bases.iter().enumerate() {
+        (at.progress)();
         let found = Segment::open(at.disk, at.log, *base)?;
         let size = match bases.get(i + 1) {
             Some(next) if next - base <= found.size => next - base,
@@ -190,6 +193,7 @@ fn take_segment(
     segment: &Arc<Segment>,
     r: &mut Recovered,
 ) -> Result<Option<ScanEnd>, OpenError> {
+    (at.progress)();
     let index = usable_index(at, segment);
     if let Some((file, rows)) = &index
         && file.covers == segment.end()
@@ -216,6 +220,7 @@ fn take_segment(
         }
     }
     let scan = scan(segment, from, |record| {
+        (at.progress)();
         if let Indexed::Repeated(repeated) = index_record(record, segment, dropped, &r.queues, &active) {
             warn!("not indexed: {repeated}");
         }

@@ -117,6 +117,16 @@ pub struct Store {
 impl Store {
     /// Opens a folder, recovers what is in it and takes its lock. No thread runs yet; see [`Store::start`].
     pub fn open(config: StoreConfig, disk: Arc<dyn Disk>) -> Result<Arc<Store>, OpenError> {
+        Store::open_watched(config, disk, &|| ())
+    }
+
+    /// Opens a folder as [`Store::open`] does; `progress` is called with every record that is read and every file that
+    /// is opened.
+    pub fn open_watched(
+        config: StoreConfig,
+        disk: Arc<dyn Disk>,
+        progress: &dyn Fn(),
+    ) -> Result<Arc<Store>, OpenError> {
         if config.segment_bytes > u32::MAX as u64 {
             let why = format!(
                 "segments of {} bytes: positions in a segment are 32 bits wide",
@@ -133,7 +143,7 @@ impl Store {
         })?;
         disk.sync_dir(&config.dir)?;
         let dropped = Dropped::load(&*disk, &config.dir)?;
-        let folders = Folders { disk: &*disk, log: &log_dir, index: &index_dir };
+        let folders = Folders { disk: &*disk, log: &log_dir, index: &index_dir, progress };
         let found = recover::recover(&folders, &config, &dropped)?;
         dropped.end_at(&*disk, found.end)?;
         let opened = Opened { segments: found.segments.len(), scanned: found.scanned, end: found.end };
@@ -180,7 +190,9 @@ impl Store {
             index_dir,
         });
         store.flush_now();
+        progress();
         store.seal_pending();
+        progress();
         store.look_at_use();
         Ok(store)
     }

@@ -72,7 +72,7 @@ impl Running {
         let (addr, ha_addr) = (remoting.local_addr().unwrap(), ha.local_addr().unwrap());
         let ha = (!config.live.is_slave()).then_some(ha);
         let shutdown = Shutdown::new();
-        let listeners = Listeners { remoting, fast, ha, http: None };
+        let listeners = Listeners { remoting, fast, ha, http: None, admin: None };
         let task = tokio::spawn(broker::run(config, listeners, shutdown.clone()));
         Running { addr, ha: ha_addr, shutdown, task }
     }
