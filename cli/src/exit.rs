@@ -17,7 +17,9 @@ Exit status:
   3  the manifest has problems; standard error lists them
   4  the cluster cannot start here: a port, the data folder, the version
   5  a member died too often
-  6  the cluster answers, but a broker is missing, unreachable or out of sync";
+  6  the cluster answers, but a broker is missing, unreachable or out of sync; in Kubernetes: it is not Ready
+
+plan: 0 nothing to do, 2 changes, 1 refused or failed";
 
 /// A failure with a status of its own. Any other error ends with status 1.
 #[derive(Debug)]
@@ -51,9 +53,30 @@ pub const MEMBER_FAILED: u8 = 5;
 /// The cluster answers, but not all is as it should be.
 pub const DEGRADED: u8 = 6;
 
+/// Says how the command is used.
+pub fn wrong_use(wrong: &clap::Error) -> ExitCode {
+    // Where nobody reads it, nobody misses it.
+    let _ = wrong.print();
+    let of_plan = std::env::args_os().nth(1).is_some_and(|command| command == "plan");
+    match wrong.exit_code() {
+        0 => ExitCode::SUCCESS,
+        // There 2 are changes.
+        _ if of_plan => ExitCode::FAILURE,
+        _ => ExitCode::from(2),
+    }
+}
+
 /// Says what went wrong and what to do, and returns the exit status.
 pub fn report(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    report_status(result.map(|()| 0))
+}
+
+/// The same for a command that ends well with more than one status.
+pub fn report_status(result: anyhow::Result<u8>) -> ExitCode {
+    let error = match result {
+        Ok(status) => return ExitCode::from(status),
+        Err(error) => error,
+    };
     // A reader that went away, as in `gantry topic list | head`, is nobody's failure.
     let broken_pipe = error
         .downcast_ref::<std::io::Error>()

@@ -20,14 +20,16 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod bench;
 mod consume;
 mod exit;
+mod kubernetes;
 mod member;
 mod name_server;
 mod output;
+mod plan;
 mod produce;
 mod scan;
 mod status;
@@ -52,6 +54,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Arguments),
+    Plan(plan::Arguments),
     Produce(produce::Arguments),
     Consume(consume::Arguments),
     Topic(topic::Arguments),
@@ -64,8 +67,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let command = match arguments() {
+        Ok(arguments) => arguments.command,
+        Err(wrong) => return exit::wrong_use(&wrong),
+    };
+    let result = match command {
         Command::Up(arguments) => up::run(&arguments),
+        Command::Plan(arguments) => return exit::report_status(plan::run(&arguments)),
         Command::Produce(arguments) => produce::run(&arguments),
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Topic(arguments) => topic::run(&arguments),
@@ -75,4 +83,12 @@ fn main() -> ExitCode {
         Command::Member(arguments) => member::run(&arguments),
     };
     exit::report(result)
+}
+
+fn arguments() -> Result<Arguments, clap::Error> {
+    let command = match kubernetes::is_plugin() {
+        true => Arguments::command().bin_name("kubectl gantry"),
+        false => Arguments::command(),
+    };
+    Arguments::from_arg_matches(&command.try_get_matches()?)
 }
