@@ -10,6 +10,9 @@ use crate::load::{Load, Options};
 /// How long anything may take that is not measured: the machine may be busy with other scenarios.
 pub const LONG: Duration = Duration::from_secs(180);
 
+/// How long a group of checks may take; core takes half a minute on a machine of its own.
+const CHECKS: Duration = Duration::from_secs(300);
+
 /// A cluster.
 pub struct Cluster<'a> {
     pub kube: &'a Kube,
@@ -167,8 +170,17 @@ impl<'a> Cluster<'a> {
     /// # Panics
     /// When one fails; with what it printed.
     pub fn checks(&self, client: &str, group: &str) -> String {
+        self.checks_at(&self.name_servers(), "checks", client, &["--group", group])
+    }
+
+    /// Runs checks with these options in a pod with this name, through these name servers, and returns the last line.
+    ///
+    /// # Panics
+    /// When one fails; with what it printed.
+    pub fn checks_at(&self, servers: &str, name: &str, client: &str, options: &[&str]) -> String {
         let Cluster { kube, namespace, .. } = self;
-        let pod = format!("checks-{}-{}", self.name, client.replace('.', "-"));
+        let pod = format!("{}-{name}", self.name);
+        let options = options.join(", ");
         let manifest = format!(
             "apiVersion: v1
 kind: Pod
@@ -182,13 +194,12 @@ spec:
   - name: checks
     image: gantry-kube/clients:1
     imagePullPolicy: Never
-    command: [ clients, {client}, --namesrv, \"{}\", --group, {group} ]
-",
-            self.name_servers()
+    command: [ clients, {client}, --namesrv, \"{servers}\", {options} ]
+"
         );
         kube.apply(namespace, &manifest);
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}");
-        let ended = until(&format!("{namespace}/{pod} ends"), Duration::from_secs(300), || {
+        let ended = until(&format!("{namespace}/{pod} ends"), CHECKS, || {
             let phase =
                 kube.get(&path).map(|pod| pod["status"]["phase"].as_str().unwrap_or_default().to_owned());
             match phase.as_deref() {
@@ -199,7 +210,7 @@ spec:
         });
         let printed = kube.ctl(&format!("logs -n {namespace} {pod}"));
         let failed: Vec<&str> = printed.lines().filter(|line| !line.starts_with("ok ")).collect();
-        assert!(ended, "{group} checks of client {client} failed:\n{}", failed.join("\n"));
+        assert!(ended, "checks of client {client} failed: {}", failed.join("\n"));
         kube.ctl(&format!("delete pod -n {namespace} {pod} --wait=false"));
         printed.lines().last().unwrap_or_default().to_owned()
     }

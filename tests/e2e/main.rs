@@ -4,6 +4,7 @@
 //! `E2E=name` runs one scenario (or several, with commas), `E2E_KEEP=1` leaves everything up. What is up already is used and left.
 //! With `up` as argument nothing is run: the nodes and the operator stay, for trying things by hand.
 
+mod addresses;
 mod children;
 mod cluster;
 mod examples;
@@ -16,6 +17,7 @@ mod refusals;
 mod rolling;
 mod rules;
 mod scaling;
+mod tools;
 mod volumes;
 mod words;
 
@@ -46,6 +48,8 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "volumes", round: 3, run: volumes::volumes },
     Scenario { name: "lifecycle", round: 3, run: lifecycle::lifecycle },
     Scenario { name: "refusals", round: 3, run: refusals::refusals },
+    Scenario { name: "addresses", round: 3, run: addresses::addresses },
+    Scenario { name: "tools", round: 3, run: tools::tools },
     Scenario { name: "kills", round: 4, run: kills::kills },
 ];
 
