@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use protocol::codes::RequestCode;
-use protocol::requests::Empty;
+use protocol::requests::Fields;
 use tests::talk::Talk;
 
 use crate::cluster::{Cluster, LONG};
@@ -85,7 +85,7 @@ fn told(cluster: &Cluster<'_>, listener: &str) -> BTreeSet<String> {
             format!("{}:{}", pod["status"]["podIP"].as_str().unwrap_or_default(), port["containerPort"]);
         let mut talk = Talk::connect(&address).map_err(|e| format!("{address}: {e}"))?;
         let answer =
-            talk.call(RequestCode::GET_BROKER_CLUSTER_INFO, &Empty {}, b"").map_err(|e| e.to_string())?;
+            talk.call(RequestCode::GET_BROKER_CLUSTER_INFO, &Fields(&[]), b"").map_err(|e| e.to_string())?;
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         // {"brokerAddrs":{0:"HOST:PORT",1:"HOST:PORT"},...
         let map = body
