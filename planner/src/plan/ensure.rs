@@ -1,6 +1,8 @@
 //! What has to be written so that children are what they should be: those that are missing, those that were meant
 //! differently, and those that somebody changed where we have a say. What others added stays.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::facts::Observed;
@@ -25,6 +27,15 @@ pub(crate) fn first_difference(wanted: &Value, observed: &Value, path: &str) -> 
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             first_difference(value, observed.get(key).unwrap_or(&Value::Null), &path)
         }),
+        // Others may add to such a list, and its order is nobody's.
+        (Value::Array(wanted), Value::Array(observed)) if key_of(wanted).is_some() => {
+            let key = key_of(wanted).unwrap_or_default();
+            wanted.iter().find_map(|wanted| {
+                let path = format!("{path}[{}]", wanted[key].as_str().unwrap_or_default());
+                let same = observed.iter().find(|observed| observed[key] == wanted[key]);
+                first_difference(wanted, same.unwrap_or(&Value::Null), &path)
+            })
+        }
         (Value::Array(wanted), Value::Array(observed)) if wanted.len() == observed.len() => {
             let pairs = wanted.iter().zip(observed).enumerate();
             pairs.into_iter().find_map(|(place, (wanted, observed))| {
@@ -37,6 +48,16 @@ pub(crate) fn first_difference(wanted: &Value, observed: &Value, path: &str) -> 
         _ if wanted == observed => None,
         _ => Some(path.to_owned()),
     }
+}
+
+/// What tells the entries of a list apart where Kubernetes merges it, entry by entry; other lists are replaced as a whole.
+fn key_of(list: &[Value]) -> Option<&'static str> {
+    let keys = ["mountPath", "uid", "name"];
+    let is_key = |key: &&str| {
+        let values: BTreeSet<&str> = list.iter().filter_map(|entry| entry.get(*key)?.as_str()).collect();
+        !list.is_empty() && values.len() == list.len()
+    };
+    keys.into_iter().find(is_key)
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -74,6 +95,26 @@ fn thousandths(text: &str) -> Option<u128> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn others_may_add_to_a_list_whose_entries_have_names() {
+        let port = |name: &str, port: u16| json!({ "name": name, "port": port });
+        let wanted = json!([port("a", 1), port("b", 2)]);
+        let cases = [
+            (json!([port("a", 1), port("b", 2)]), None),
+            (json!([port("theirs", 9), port("b", 2), port("a", 1)]), None),
+            (json!([port("a", 1)]), Some("ports[b]")),
+            (json!([port("a", 1), port("b", 3)]), Some("ports[b].port")),
+        ];
+        for (observed, place) in cases {
+            assert_eq!(first_difference(&wanted, &observed, "ports").as_deref(), place, "{observed}");
+        }
+        let mounts = json!([{ "name": "v", "mountPath": "/a" }, { "name": "v", "mountPath": "/b" }]);
+        assert_eq!(first_difference(&mounts, &mounts, ""), None);
+        let peers = json!([{ "podSelector": {} }]);
+        let more = json!([{ "podSelector": {} }, { "namespaceSelector": {} }]);
+        assert_eq!(first_difference(&peers, &more, "from").as_deref(), Some("from"));
+    }
 
     #[test]
     fn only_what_we_have_a_say_in_is_compared() {
