@@ -1,3 +1,4 @@
 //! The Kubernetes operator: observes a `RocketMQCluster` and its members, and carries out what `planner` decides.
 
-pub mod members;
+pub mod leader;
+pub use members;

@@ -1,13 +1,14 @@
-//! Asking and telling a cluster's members: the one seam between the operator and the processes it looks after. Whoever
-//! calls brings addresses, of pods as they were observed; no name is looked up for a broker, and nothing here knows of
-//! Kubernetes.
+//! Asking and telling a cluster's members: the one seam between whoever carries out plans, the operator or `gantry up`,
+//! and the processes. Callers bring addresses as they observed them; nothing here knows where a member runs.
 //!
 //! | Module   | Holds                                                                       |
 //! |----------|-----------------------------------------------------------------------------|
 //! | [`fake`] | members whose answers are set, for tests of what is made of them            |
 //!
 //! An answer that did not come is [`Answer::Unknown`], never a zero and never the answer of before.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admin_port;
 pub mod fake;
 
 use std::collections::BTreeMap;
@@ -36,29 +37,34 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The masters and name servers that know what a draining group still holds. All addresses are `host:port` of the
-/// remoting port: of brokers the pod's address and the port of the listener `internal`.
+/// A group's master by its remoting port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Master {
+    /// The group's `brokerName`. A broker of another name at the address is not taken for this one: addresses of pods
+    /// are given away again.
+    pub name: String,
+    /// The pod's address and its port `remoting`, `host:port`.
+    pub address: String,
+}
+
+/// Everyone who knows what a draining group still holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draining {
-    /// Namespace and name; with `group` it says what is remembered from one look to the next.
+    /// Namespace and name; with the group it says what is remembered from one look to the next.
     pub cluster: String,
-    /// The group's `brokerName`.
-    pub group: String,
-    /// Its master.
-    pub master: String,
+    pub master: Master,
     /// The masters of all other groups that run: a consumer group that is connected to any of them has members. One
     /// that is left out makes consumer groups look idle.
-    pub other_masters: Vec<String>,
-    /// Every name server that clients may ask, also those that are not ready, and external ones.
+    pub other_masters: Vec<Master>,
+    /// Every name server that clients may ask as `host:port`, also those that are not ready, and external ones.
     pub name_servers: Vec<String>,
 }
 
-/// The masters of the group that has the topics and of the one that is to have them, as `host:port` of the remoting
-/// port.
+/// The master that has the topics and the one that is to have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copying {
-    pub from: String,
-    pub to: String,
+    pub from: Master,
+    pub to: Master,
 }
 
 /// Why a member was not told something.

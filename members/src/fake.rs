@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use planner::facts::{Answer, DrainFacts, MemberFacts};
 
-use super::{AdminPort, Copying, Draining, Members, TellError};
+use crate::{AdminPort, Copying, Draining, Members, TellError};
 
 /// What they would answer and what they were told.
 #[derive(Debug, Default)]
@@ -23,9 +23,9 @@ pub struct Fake {
 pub struct Says {
     /// By admin address; who has no entry here takes no settings either.
     pub status: BTreeMap<SocketAddr, MemberFacts>,
-    /// By the group's `brokerName`.
+    /// By name of the group's master.
     pub drains: BTreeMap<String, DrainFacts>,
-    /// By the address of the master that lacks something.
+    /// By name of the master that lacks something.
     pub copies: BTreeMap<String, u32>,
 }
 
@@ -63,18 +63,18 @@ impl Members for Fake {
     }
 
     fn drain(&self, draining: &Draining) -> BoxFuture<'_, Answer<DrainFacts>> {
-        ready(answer(self.says.lock().drains.get(&draining.group))).boxed()
+        ready(answer(self.says.lock().drains.get(&draining.master.name))).boxed()
     }
 
     fn copies(&self, copying: &Copying) -> BoxFuture<'_, Answer<u32>> {
-        ready(answer(self.says.lock().copies.get(&copying.to))).boxed()
+        ready(answer(self.says.lock().copies.get(&copying.to.name))).boxed()
     }
 
     fn copy_metadata(&self, copying: &Copying) -> BoxFuture<'_, Result<u32, TellError>> {
         self.told.lock().push(Told::CopyMetadata(copying.clone()));
-        let copied = match self.says.lock().copies.get_mut(&copying.to) {
+        let copied = match self.says.lock().copies.get_mut(&copying.to.name) {
             Some(lacking) => Ok(std::mem::take(lacking)),
-            None => Err(no_answer(format!("copy topics and groups to {}", copying.to))),
+            None => Err(no_answer(format!("copy topics and groups to {}", copying.to.name))),
         };
         ready(copied).boxed()
     }
