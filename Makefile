@@ -39,8 +39,12 @@ images: ## one image per component, as archives in target/images
 	@tests/setup images
 	deploy/images
 
-generate: ## the definition of RocketMQCluster; the charts' copies and deploy/kubernetes, which is the charts rendered
+generate: ## the definition of RocketMQCluster and its reference; the page on troubleshooting; charts and deploy/kubernetes
 	@mkdir -p target
 	cargo run --quiet --package manifest --example definition > target/definition.yaml
 	mv target/definition.yaml manifest/crds/rocketmqclusters.yaml
+	cargo run --quiet --package manifest --example reference > target/page.md
+	mv target/page.md docs/manifest.md
+	cargo run --quiet --package planner --example troubleshooting > target/page.md
+	mv target/page.md docs/troubleshooting.md
 	charts/generate

@@ -221,7 +221,7 @@ fn check_form(form: ValueForm, value: &str) -> Result<(), String> {
 }
 
 /// As the servers write it: `64KiB`, where a quantity would be `64Ki`.
-fn in_words(bytes: u64) -> String {
+pub(crate) fn in_words(bytes: u64) -> String {
     let text = ByteSize(bytes).to_string();
     if text.ends_with('i') { text + "B" } else { text }
 }

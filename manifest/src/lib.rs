@@ -17,6 +17,7 @@
 //! | `without_effect.rs` | settings that do nothing |
 //! | `transition.rs` | what a change may not do to a cluster that runs |
 //! | `marks.rs`, `changes.rs` | what a change of each field does; what differs between two manifests |
+//! | `reference.rs` | every field as a page of the manual |
 //! | `resolve.rs` | defaults that depend on other fields: the [`Effective`] manifest |
 //! | `members.rs` | who runs: name, role and static properties of each member |
 //! | `config_keys.rs` | the keys of the `config` maps: live, restart, immutable, refused |
@@ -40,6 +41,7 @@ mod nearest;
 mod parse;
 mod pod_template;
 mod problem;
+pub mod reference;
 mod resolve;
 mod rules;
 pub mod schedule;

@@ -26,7 +26,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    const ALL: [Mark; 5] = [Mark::Live, Mark::Restart, Mark::Staged, Mark::Fixed, Mark::Operator];
+    pub(crate) const ALL: [Mark; 5] = [Mark::Live, Mark::Restart, Mark::Staged, Mark::Fixed, Mark::Operator];
 
     /// Returns the word that stands in descriptions.
     pub fn as_str(self) -> &'static str {

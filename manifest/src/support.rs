@@ -79,6 +79,14 @@ pub(crate) fn is_later(path: &str) -> bool {
     LATER.iter().any(|(later, _)| *later == path)
 }
 
+/// Returns why a field, or what holds it, cannot be set yet.
+pub(crate) fn why_later(path: &str) -> Option<&'static str> {
+    let within = |place: &str| {
+        path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    LATER.iter().find(|(place, _)| within(place)).map(|(_, why)| *why)
+}
+
 /// Returns a problem for each setting of a feature that does not exist.
 pub(crate) fn refuse_later(spec: &Value) -> Vec<Problem> {
     let refused = LATER.iter().flat_map(|(place, why)| {

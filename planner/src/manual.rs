@@ -1,6 +1,8 @@
 //! Every reason of a condition in words: what it means and what to do. `gantry explain` says them, and the page on
 //! troubleshooting is made of them.
 
+use std::fmt::Write;
+
 use crate::conditions::REASONS;
 
 /// A reason in words. `NAME` stands for the cluster's name; code is in backticks.
@@ -284,6 +286,67 @@ pub const MANUAL: &[Reason] = &[
     ),
 ];
 
+const HEAD: &str = "<!-- Generated from planner/src/manual.rs by `make generate`; a test fails when it is stale. -->
+# Troubleshooting
+
+A cluster says by itself what is wrong and what to do:
+
+```bash
+kubectl get rktmq                      # READY, and in STATUS the reason why not
+kubectl gantry explain NAME            # condition, object, cause, what to do
+kubectl describe rktmq NAME            # all conditions, and the events
+```
+
+`STATUS` is the reason of the condition `Ready`. Each reason has a section below. `NAME` is the cluster's name, fields are
+those of `spec` in [manifest.md](manifest.md). Where the operator itself is in doubt:
+
+```bash
+kubectl logs -n gantry-system deployment/gantry-operator
+kubectl get pods -n gantry-system
+```
+
+| Condition | Asks | Reasons |
+|---|---|---|
+";
+
+/// What a condition asks.
+const QUESTIONS: [(&str, &str); 10] = [
+    ("SpecAccepted", "Is the manifest one that can be applied?"),
+    ("Ready", "Is everything as the manifest says, and in sync?"),
+    ("Available", "Does every group take messages, and are routes to be found?"),
+    ("Progressing", "Is the operator changing something?"),
+    ("Degraded", "Is redundancy lost while the service works?"),
+    ("Redundant", "Does each group survive the loss of a member without loss of an acknowledged message?"),
+    ("ScaleIn", "Have the groups gone that had to go? Only while it was asked for"),
+    ("StorageResized", "Are the volumes as large as the manifest says?"),
+    ("Paused", "Is the operator told to keep its hands off? Absent otherwise"),
+    ("Stopped", "Are all members told to stop? Absent otherwise"),
+];
+
+/// Returns the page on troubleshooting.
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for (condition, reasons) in REASONS {
+        let question =
+            QUESTIONS.iter().find(|(known, _)| known == condition).map_or("", |(_, question)| question);
+        let links: Vec<String> =
+            reasons.iter().map(|reason| format!("[{reason}](#{})", reason.to_lowercase())).collect();
+        let _ = writeln!(page, "| `{condition}` | {question} | {} |", links.join(", "));
+    }
+    for reason in MANUAL {
+        let conditions: Vec<String> = reason.conditions().map(|condition| format!("`{condition}`")).collect();
+        let _ = write!(
+            page,
+            "\n## {}\n\n{}\n\n**What to do.** {}\n\nStands in: {}.\n",
+            reason.name,
+            reason.means,
+            reason.action,
+            conditions.join(", ")
+        );
+    }
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -296,6 +359,25 @@ mod tests {
         let written: BTreeSet<&str> = MANUAL.iter().map(|reason| reason.name).collect();
         assert_eq!(written, known);
         assert_eq!(written.len(), MANUAL.len(), "one stands twice");
+    }
+
+    #[test]
+    fn every_condition_has_its_question() {
+        let asked: BTreeSet<&str> = QUESTIONS.iter().map(|(condition, _)| *condition).collect();
+        assert_eq!(asked, REASONS.iter().map(|(condition, _)| *condition).collect());
+    }
+
+    #[test]
+    fn the_committed_page_is_current_and_links_of_reasons_lead_to_their_sections() {
+        let committed = include_str!("../../docs/troubleshooting.md");
+        assert!(committed == page(), "docs/troubleshooting.md is stale: run make generate");
+        let anchors: BTreeSet<String> =
+            committed.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_lowercase).collect();
+        for reason in MANUAL {
+            let (file, anchor) =
+                reason.link().split_once('#').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            assert!(file == PAGE && anchors.contains(&anchor), "{anchor}");
+        }
     }
 
     #[test]
