@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 /// Runs one member of a local cluster. `gantry up` starts it; it ends when its standard input does.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Arguments {
     role: Role,
     #[arg(long)]
     config: PathBuf,
+    #[arg(long)]
+    live: Option<PathBuf>,
+    #[arg(long)]
+    store: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -23,5 +27,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Role::Namesrv => manifest::Role::NameServer,
         Role::Broker => manifest::Role::Broker,
     };
-    local::member::run(role, &arguments.config)
+    let Arguments { config, live, store, .. } = arguments.clone();
+    local::member::run(&local::member::Member { role, config, live, store })
 }

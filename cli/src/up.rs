@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use local::{Cluster, Event, LocalOptions};
+use local::{Cluster, Event, LocalOptions, StartError};
 use manifest::Validated;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,8 +15,10 @@ use crate::exit::{BAD_MANIFEST, CANNOT_START, Failure, MEMBER_FAILED};
 use crate::name_server::runtime;
 use crate::output::{self, Format};
 use lines::{Line, Summary, longest_name};
+use watched::Watched;
 
 mod lines;
+mod watched;
 
 /// Runs a RocketMQCluster manifest as processes on this machine, until Ctrl-C or SIGTERM.
 #[derive(Args)]
@@ -42,16 +44,17 @@ const MOST_LINES: usize = 1_000;
 const INTERRUPTED: i32 = 130;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let manifest = read_manifest(&arguments.file)?;
+    let file = &arguments.file;
+    let text = std::fs::read_to_string(file).with_context(|| format!("read manifest {}", file.display()))?;
+    let manifest = read_manifest(file, &text)?;
     let mut options = LocalOptions::new(std::env::current_exe().context("find this command's own file")?);
     options.data = arguments.data.clone();
     options.port_offset = arguments.port_offset;
-    runtime()?.block_on(run_cluster(&manifest, options, arguments))
+    runtime()?.block_on(run_cluster(&manifest, Watched::new(file, text), options, arguments))
 }
 
-fn read_manifest(file: &Path) -> anyhow::Result<Validated> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("read manifest {}", file.display()))?;
-    manifest::load(&text).map_err(|problems| {
+fn read_manifest(file: &Path, text: &str) -> anyhow::Result<Validated> {
+    manifest::load(text).map_err(|problems| {
         let lines = problems.0.iter().map(|problem| format!("\n  {problem}")).collect::<String>();
         Failure::because(BAD_MANIFEST, format!("manifest {} cannot be used:{lines}", file.display()))
     })
@@ -66,28 +69,30 @@ fn ignored(manifest: &Validated) -> Option<String> {
 
 async fn run_cluster(
     manifest: &Validated,
+    mut file: Watched,
     options: LocalOptions,
     arguments: &Arguments,
 ) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals().context("listen for signals")?;
     let kept = options.data.is_some();
-    let effective = &manifest::resolve(manifest);
-    let (lines, writer) = start_writer(arguments.output, longest_name(effective));
+    let effective = manifest::resolve(manifest);
+    let (lines, writer) = start_writer(arguments.output, longest_name(&effective));
     if let Some(note) = ignored(manifest) {
         tell(&lines, Line::Event(Event::Note(note)));
     }
     let told = lines.clone();
-    let cluster = Cluster::launch(effective, options, move |event| tell(&told, Line::Event(event)))
-        .map_err(|error| Failure::because(CANNOT_START, error))?;
+    let cluster = Cluster::launch(manifest, options, move |event| tell(&told, Line::Event(event)))
+        .map_err(|error| Failure::because(status_of(&error), error))?;
     let mut failed = tokio::select! {
         ready = cluster.ready() => ready.err(),
         () = stop.asked() => None,
     };
     if failed.is_none() && stop.asked_at.is_none() {
-        tell(&lines, Line::ClusterReady(Summary::of(&cluster, effective, kept)));
+        tell(&lines, Line::ClusterReady(Summary::of(&cluster, &effective, kept)));
         failed = tokio::select! {
             failed = cluster.failed() => Some(failed),
             () = stop.asked() => None,
+            () = follow(&mut file, &cluster, &lines) => None,
         };
     }
     tokio::select! {
@@ -101,6 +106,28 @@ async fn run_cluster(
     // A reader of our lines that went away before the end is no reason to fail.
     let _ = writer.join();
     failed.map_or(Ok(()), |failed| Err(Failure::because(MEMBER_FAILED, failed)))
+}
+
+fn status_of(error: &StartError) -> u8 {
+    match error {
+        StartError::Refused(_) => BAD_MANIFEST,
+        _ => CANNOT_START,
+    }
+}
+
+/// Hands every edit of the file to the cluster; never returns.
+async fn follow(file: &mut Watched, cluster: &Cluster, lines: &SyncSender<Line>) {
+    loop {
+        match file.edited().await {
+            Ok(manifest) => {
+                if let Some(note) = ignored(&manifest) {
+                    tell(lines, Line::Event(Event::Note(note)));
+                }
+                cluster.edit(manifest);
+            }
+            Err(problems) => tell(lines, Line::Event(Event::EditRefused { problems })),
+        }
+    }
 }
 
 /// Lines are written by a thread of its own: a terminal that stands still holds up no member.

@@ -148,9 +148,9 @@ fn a_cluster_gets_ready_and_stops_as_asked() {
 #[test]
 fn what_only_matters_on_kubernetes_is_ignored_with_a_note() {
     let place =
-        Place::new(&manifest(1).replace("groups: 0,", "groups: 0, rollout: { approval: Supervised },"));
+        Place::new(&manifest(1).replace("groups: 0,", "groups: 0, scheduling: { antiAffinity: Required },"));
     let mut up = Up::start(place.command());
-    let note = "ignored here, it only matters on Kubernetes: spec.brokers.rollout.approval";
+    let note = "ignored here, it only matters on Kubernetes: spec.brokers.scheduling.antiAffinity";
     assert_eq!(up.event("note")["text"], note);
     up.event("cluster_ready");
     assert_eq!(up.stop(Signal::TERM).0.code(), Some(0));

@@ -1,6 +1,7 @@
 //! Where each member stands, for everyone who waits for it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use manifest::Role;
@@ -22,6 +23,10 @@ pub struct MemberFailed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) role: Role,
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    /// Whether the cluster ends when it is given up: it was there from the start.
+    pub(crate) vital: bool,
     /// The process, while there is one.
     pub(crate) pid: Option<u32>,
     pub(crate) ready: bool,
@@ -34,10 +39,42 @@ pub(crate) struct Standing {
 #[derive(Debug, Clone)]
 pub(crate) struct Board(watch::Sender<BTreeMap<String, Standing>>);
 
+impl Standing {
+    /// Returns the standing of a member that is about to start.
+    pub(crate) fn new(role: Role, address: SocketAddr) -> Standing {
+        Standing { role, address, vital: true, pid: None, ready: false, late: false, failed: None }
+    }
+}
+
 impl Board {
-    pub(crate) fn new<'a>(members: impl Iterator<Item = (&'a str, Role)>) -> Board {
-        let standing = |role| Standing { role, pid: None, ready: false, late: false, failed: None };
-        Board(watch::Sender::new(members.map(|(name, role)| (name.to_owned(), standing(role))).collect()))
+    /// Returns a board without members.
+    pub(crate) fn new() -> Board {
+        Board(watch::Sender::new(BTreeMap::new()))
+    }
+
+    /// Adds a member, or puts it back to its beginning.
+    pub(crate) fn add(&self, member: &str, standing: Standing) {
+        self.0.send_modify(|members| {
+            members.insert(member.to_owned(), standing);
+        });
+    }
+
+    /// Takes a member away.
+    pub(crate) fn remove(&self, member: &str) {
+        self.0.send_modify(|members| {
+            members.remove(member);
+        });
+    }
+
+    /// Returns the addresses of all members of a role, ordered by name.
+    pub(crate) fn addresses(&self, role: Role) -> Vec<SocketAddr> {
+        let members = self.0.borrow();
+        members.values().filter(|standing| standing.role == role).map(|standing| standing.address).collect()
+    }
+
+    /// Returns whether a member serves.
+    pub(crate) fn is_ready(&self, member: &str) -> bool {
+        self.0.borrow().get(member).is_some_and(|standing| standing.ready)
     }
 
     /// Changes one member's standing.
@@ -67,11 +104,15 @@ impl Board {
             .await;
     }
 
-    /// Waits until a member is given up.
+    /// Waits until a member is given up that was there from the start.
     pub(crate) async fn first_failure(&self) -> MemberFailed {
         let mut receiver = self.0.subscribe();
         loop {
-            let failed = receiver.borrow_and_update().values().find_map(|standing| standing.failed.clone());
+            let failed = receiver
+                .borrow_and_update()
+                .values()
+                .filter(|standing| standing.vital)
+                .find_map(|standing| standing.failed.clone());
             if let Some(failed) = failed {
                 return failed;
             }
@@ -89,7 +130,11 @@ mod tests {
     use super::*;
 
     fn board() -> Board {
-        Board::new([("n", Role::NameServer), ("b", Role::Broker)].into_iter())
+        let board = Board::new();
+        for (name, role) in [("n", Role::NameServer), ("b", Role::Broker)] {
+            board.add(name, Standing::new(role, "127.0.0.1:1".parse().unwrap()));
+        }
+        board
     }
 
     #[tokio::test]

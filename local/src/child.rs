@@ -29,11 +29,12 @@ impl Child {
     /// Starts a member's process, its output appended to its log.
     pub(crate) fn spawn(gantry_bin: &Path, placement: &Placement) -> io::Result<Child> {
         let log = open_log(&placement.log_file())?;
-        let mut process = Command::new(gantry_bin)
-            .arg("member")
-            .arg(placement.member.role.as_str())
-            .arg("--config")
-            .arg(placement.properties_file())
+        let mut command = Command::new(gantry_bin);
+        command.arg("member").arg(placement.role.as_str()).arg("--config").arg(placement.properties_file());
+        if let Some(store) = &placement.store {
+            command.arg("--live").arg(placement.live_file()).arg("--store").arg(store);
+        }
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -31,6 +31,26 @@ pub enum Event {
     },
     /// A member did not end in time and was killed.
     Killed { member: String, after: Duration },
+    /// An edited manifest is followed from now on.
+    EditAccepted,
+    /// An edited manifest is not followed; what runs goes on as it is.
+    EditRefused { problems: Vec<String> },
+    /// Something is done on the way to what the manifest says.
+    Step {
+        /// In one word, as the events of a Kubernetes cluster have it: `DrainStarted`.
+        reason: &'static str,
+        text: String,
+    },
+    /// Something is still to come; told once until it is over.
+    Waiting {
+        /// In one word, as the conditions of a Kubernetes cluster have it: `ScalingOut`.
+        reason: &'static str,
+        text: String,
+        /// Whether a person has to do something.
+        blocked: bool,
+    },
+    /// What was edited is done: all is as the manifest says.
+    AsWanted,
     /// Something the user should know that stops nothing.
     Note(String),
 }

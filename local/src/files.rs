@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, statvfs};
 
 use crate::placement::Placement;
+use crate::settings::Settings;
 use crate::start_error::StartError;
 
 const LOCK: &str = "gantry.lock";
@@ -15,7 +17,7 @@ const LOCK: &str = "gantry.lock";
 pub(crate) struct DataFolder {
     pub(crate) path: PathBuf,
     /// Whether it goes when the cluster stops.
-    temporary: bool,
+    pub(crate) temporary: bool,
     _lock: File,
 }
 
@@ -35,12 +37,12 @@ impl DataFolder {
     }
 
     /// Removes the folder if it was a temporary one.
-    pub(crate) fn remove_if_temporary(self) -> Option<PathBuf> {
+    pub(crate) fn remove_if_temporary(&self) -> Option<PathBuf> {
         if !self.temporary {
             return None;
         }
         // What cannot be removed stays behind in the temporary folder; the caller names it.
-        fs::remove_dir_all(&self.path).err().map(|_| self.path)
+        fs::remove_dir_all(&self.path).err().map(|_| self.path.clone())
     }
 
     /// Returns the bytes that are free for us on the folder's file system.
@@ -49,27 +51,58 @@ impl DataFolder {
     }
 }
 
-/// Makes the member's folder, empties what goes with the member, and writes its properties.
+/// Makes the member's folder, empties what goes with the member, and writes its settings.
 pub(crate) fn prepare(placement: &Placement) -> Result<(), StartError> {
     fs::create_dir_all(&placement.folder)
         .map_err(|source| failed("create folder", &placement.folder, source))?;
     remove_ephemeral(placement)?;
-    let path = placement.properties_file();
+    write_settings(&placement.properties_file(), &placement.name, &placement.properties)?;
+    write_live(placement)
+}
+
+/// Writes what a running member is to take over; it sees either all of it or what was before.
+pub(crate) fn write_live(placement: &Placement) -> Result<(), StartError> {
+    match &placement.live {
+        Some(live) => write_settings(&placement.live_file(), &placement.name, live),
+        None => Ok(()),
+    }
+}
+
+fn write_settings(path: &Path, member: &str, settings: &Settings) -> Result<(), StartError> {
+    let pairs: Vec<(String, String)> =
+        settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     let text = format!(
-        "# {}: written by gantry up at every start; edit the manifest instead.\n{}",
-        placement.member.name,
-        daemon::config::write(&placement.properties)
+        "# {member}: written by gantry up; edit the manifest instead.\n{}",
+        daemon::config::write(&pairs)
     );
-    fs::write(&path, text).map_err(|source| failed("write", &path, source))
+    let new = path.with_extension("new");
+    fs::write(&new, text).map_err(|source| failed("write", &new, source))?;
+    fs::rename(&new, path).map_err(|source| failed("rename", &new, source))
 }
 
 /// Removes the storage that goes with the member.
 pub(crate) fn remove_ephemeral(placement: &Placement) -> Result<(), StartError> {
-    let Some(path) = &placement.ephemeral else { return Ok(()) };
+    match placement.store.as_ref().filter(|_| placement.ephemeral) {
+        Some(store) => remove_folder(store),
+        None => Ok(()),
+    }
+}
+
+/// Removes a folder, if it is there.
+pub(crate) fn remove_folder(path: &Path) -> Result<(), StartError> {
     match fs::remove_dir_all(path) {
         Err(source) if source.kind() != ErrorKind::NotFound => Err(failed("remove folder", path, source)),
         _ => Ok(()),
     }
+}
+
+/// Writes the word that opens members' admin ports, for nobody else to read.
+pub(crate) fn write_token(path: &Path, token: &str) -> Result<(), StartError> {
+    let written = || {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        file.write_all(token.as_bytes())
+    };
+    written().map_err(|source| failed("write", path, source))
 }
 
 fn create_temporary(cluster: &str) -> Result<PathBuf, StartError> {
@@ -112,7 +145,7 @@ fn write_pid(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn failed(what: &'static str, path: &Path, source: std::io::Error) -> StartError {
+pub(crate) fn failed(what: &'static str, path: &Path, source: std::io::Error) -> StartError {
     StartError::Files { what, path: path.to_owned(), source }
 }
 

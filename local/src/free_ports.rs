@@ -4,11 +4,11 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use manifest::{Effective, members};
+use manifest::Effective;
 
 use crate::placement::Placement;
 use crate::port_holder::port_holder;
-use crate::ports::{loopback, ports};
+use crate::ports::{Seat, loopback, ports};
 use crate::start_error::PortInUse;
 
 /// From one tried offset to the next: of two clusters that far apart no ports meet.
@@ -24,7 +24,7 @@ pub(crate) fn ports_in_use(placements: &[Placement]) -> Vec<PortInUse> {
     let mut in_use = Vec::new();
     for placement in placements {
         for (what, port) in placement.ports.listened().filter(|(_, port)| !is_free(*port)) {
-            let member = placement.member.name.clone();
+            let member = placement.name.clone();
             in_use.push(PortInUse { member, what, port, holder: port_holder(port) });
         }
     }
@@ -35,14 +35,13 @@ pub(crate) fn ports_in_use(placements: &[Placement]) -> Vec<PortInUse> {
 /// other: each call in a process gives another one, and the search starts at a place that depends on the
 /// process. `None` when there is none.
 pub fn free_offset(effective: &Effective) -> Option<u16> {
-    let members = members(effective);
-    let replicas = effective.brokers.replicas_per_group;
-    let is_free_for = |member, offset| {
-        ports(member, replicas, offset).is_ok_and(|ports| ports.listened().all(|(_, port)| is_free(port)))
-    };
-    (0..OFFSETS)
-        .map(|_| next_offset())
-        .find(|offset| members.iter().all(|member| is_free_for(member, *offset)))
+    let groups = u32::try_from(effective.brokers.group_names.len()).unwrap_or(u32::MAX);
+    let brokers = groups.saturating_mul(effective.brokers.replicas_per_group);
+    let name_servers = (0..effective.name_servers.replicas).map(Seat::NameServer);
+    let seats: Vec<Seat> = name_servers.chain((0..brokers).map(Seat::Broker)).collect();
+    let is_free_for =
+        |seat, offset| ports(seat, offset).is_ok_and(|ports| ports.listened().all(|(_, port)| is_free(port)));
+    (0..OFFSETS).map(|_| next_offset()).find(|offset| seats.iter().all(|seat| is_free_for(*seat, *offset)))
 }
 
 fn next_offset() -> u16 {

@@ -2,10 +2,12 @@
 //! the runner is gone.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use broker::live_file::Basis;
+use broker::{Doors, Sockets};
 use daemon::config::ConfigErrors;
 use daemon::logs::{LOG_FORMATS, LogFormat};
 use daemon::signals::Shutdown;
@@ -16,22 +18,38 @@ use crate::supervisor::UNUSABLE_SETTINGS;
 /// How long a member may take to stop after its runner is gone; nobody is left to kill it.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
+/// What a member is told by its runner.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub role: Role,
+    /// The settings it starts with.
+    pub config: PathBuf,
+    /// The settings a broker takes over while it runs.
+    pub live: Option<PathBuf>,
+    /// Where a broker's store is.
+    pub store: Option<PathBuf>,
+}
+
 /// Runs one member until SIGTERM, SIGINT or the end of standard input, which is the end of the runner.
 /// A process whose settings cannot be used exits with status 2 and says why in its log.
 ///
 /// # Errors
 /// The server could not start or broke.
-pub fn run(role: Role, config: &Path) -> anyhow::Result<()> {
+pub fn run(member: &Member) -> anyhow::Result<()> {
     // What the runner wrote wins: it follows from the manifest, and the environment is that of all members.
     let mut settings = daemon::config::load(None, std::env::vars(), &[])?;
-    settings.extend(daemon::config::load(Some(config), [], &[])?);
+    settings.extend(daemon::config::load(Some(&member.config), [], &[])?);
+    if let Some(store) = &member.store {
+        settings.push(("storePathRootDir".to_owned(), store.display().to_string()));
+    }
     start_logging(&settings)?;
+    let role = member.role;
     runtime(role).context("start the runtime")?.block_on(async {
         let shutdown = Shutdown::on_signals().context("listen for signals")?;
         stop_with_the_runner(shutdown.clone());
         match role {
             Role::NameServer => run_name_server(&settings, shutdown).await,
-            Role::Broker => run_broker(&settings, shutdown).await,
+            Role::Broker => run_broker(settings, member.live.clone(), shutdown).await,
         }
     })
 }
@@ -61,10 +79,19 @@ async fn run_name_server(settings: &[(String, String)], shutdown: Shutdown) -> a
     Ok(namesrv::run(config, listeners, shutdown).await?)
 }
 
-async fn run_broker(settings: &[(String, String)], shutdown: Shutdown) -> anyhow::Result<()> {
-    let config = broker::Config::from_properties(settings).unwrap_or_else(unusable);
-    let listeners = broker::Listeners::bind(&config).await?;
-    Ok(broker::run(config, listeners, shutdown).await?)
+async fn run_broker(
+    settings: Vec<(String, String)>,
+    live: Option<PathBuf>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let Some(live) = live else {
+        let config = broker::Config::from_properties(&settings).unwrap_or_else(unusable);
+        let listeners = broker::Listeners::bind(&config).await?;
+        return Ok(broker::run(config, listeners, shutdown).await?);
+    };
+    let basis = Basis::without_live(settings).unwrap_or_else(unusable);
+    let doors = Doors::bind(&basis.config).await?;
+    Ok(broker::run_with_live(basis, live, doors, Sockets::bind, shutdown).await?)
 }
 
 /// Ends the process: with these settings no start can succeed.

@@ -1,218 +1,145 @@
-//! A member on this machine, pure: its folder, its ports and the properties that follow from them.
+//! A member on this machine, pure: its folder, its ports and its files of settings.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use manifest::cluster::{LogFormat, StorageType};
-use manifest::{Effective, Member, Role, members};
+use manifest::cluster::StorageType;
+use manifest::{Role, Validated};
+use planner::Timestamp;
+use planner::facts::PodFacts;
+use planner::names::ordinal_of;
 
-use crate::ports::{PortTooLarge, Ports, loopback, ports};
+use crate::ports::{PortTooLarge, Ports, Seat, ports};
+use crate::settings::{Settings, Whereabouts, live_settings, static_settings};
+use crate::world::{Answers, Kept, Refused, World, is_broker, ordinal};
 
 /// A member with its place on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    pub member: Member,
+    /// `<cluster>-namesrv-<ordinal>` or `<cluster>-broker-<group>-<ordinal>`.
+    pub name: String,
+    pub role: Role,
+    /// The place in its group, or among the name servers, from 0.
+    pub ordinal: u32,
     pub ports: Ports,
     /// Everything the member writes is below it.
     pub folder: PathBuf,
-    /// All settings of its server, ordered by key.
-    pub properties: Vec<(String, String)>,
-    /// The folder that goes with the member, when its storage does.
-    pub ephemeral: Option<PathBuf>,
+    /// The settings it starts with.
+    pub properties: Settings,
+    /// The settings it takes over while it runs; name servers have none.
+    pub live: Option<Settings>,
+    /// A broker's store.
+    pub store: Option<PathBuf>,
+    /// Whether the store goes with the member.
+    pub ephemeral: bool,
 }
 
 impl Placement {
     /// Returns the file its settings are written to.
     pub fn properties_file(&self) -> PathBuf {
-        self.folder.join(format!("{}.properties", self.member.role.as_str()))
+        self.folder.join(format!("{}.properties", self.role.as_str()))
+    }
+
+    /// Returns the file with the settings it takes over while it runs.
+    pub fn live_file(&self) -> PathBuf {
+        self.folder.join("live.properties")
     }
 
     /// Returns the file its log lines are appended to.
     pub fn log_file(&self) -> PathBuf {
         self.folder.join("log")
     }
+
+    /// Whether the member follows its group's first member, which is the master.
+    pub fn is_slave(&self) -> bool {
+        self.role == Role::Broker && self.ordinal > 0
+    }
+
+    /// Returns what the member is in its cluster, for people: `name server`, `master`, `slave`.
+    pub fn duty(&self) -> &'static str {
+        match self.role {
+            Role::NameServer => "name server",
+            Role::Broker if self.is_slave() => "slave",
+            Role::Broker => "master",
+        }
+    }
 }
 
-/// Places all members below the data folder, in the order they start.
+/// Returns the members of a new cluster, name servers first, as they would be below the data folder. For people and
+/// tests: what runs follows from what the folder holds.
 ///
 /// # Errors
-/// A port past 65535.
-pub fn place(effective: &Effective, data: &Path, offset: u16) -> Result<Vec<Placement>, PortTooLarge> {
-    let replicas = effective.brokers.replicas_per_group;
-    let members = members(effective);
-    let all_ports: Vec<Ports> =
-        members.iter().map(|member| ports(member, replicas, offset)).collect::<Result<_, _>>()?;
-    let name_servers: Vec<String> = members
-        .iter()
-        .zip(&all_ports)
-        .filter(|(member, _)| member.role == Role::NameServer)
-        .map(|(_, ports)| loopback(ports.remoting).to_string())
-        .collect();
-    let masters = members.iter().zip(&all_ports).filter(|(member, _)| member.duty() == "master");
-    let masters: BTreeMap<u32, SocketAddr> =
-        masters.filter_map(|(member, ports)| Some((member.group, loopback(ports.ha?)))).collect();
-    let others = Others { name_servers: name_servers.join(";"), masters };
-    let placed = members.into_iter().zip(all_ports);
-    Ok(placed.map(|(member, ports)| place_member(effective, member, ports, data, &others)).collect())
+/// The manifest cannot be a cluster here, in words.
+pub fn of_new_cluster(manifest: &Validated, data: &Path, offset: u16) -> anyhow::Result<Vec<Placement>> {
+    let manifest = manifest.elsewhere()?;
+    let mut world = World::new(manifest, Kept::default(), Timestamp::UNIX_EPOCH)
+        .map_err(|Refused(problems)| anyhow::anyhow!("{}", problems.join("; ")))?;
+    world.settle(&Answers::default(), Timestamp::UNIX_EPOCH);
+    let site = Site { data: data.to_owned(), offset, stops_within: Duration::from_secs(30) };
+    let placed = world.pods_in_order().into_iter().map(|pod| Ok(site.place(&world, pod)?));
+    placed.collect()
 }
 
-/// Where a member finds the others.
-struct Others {
-    /// The name servers, joined by `;`.
-    name_servers: String,
-    /// Where each group's slaves connect to its master.
-    masters: BTreeMap<u32, SocketAddr>,
+/// Where members are put.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// Added to every port.
+    pub(crate) offset: u16,
+    /// How long a broker may take to stop.
+    pub(crate) stops_within: Duration,
 }
 
-fn place_member(
-    effective: &Effective,
-    member: Member,
-    ports: Ports,
-    data: &Path,
-    others: &Others,
-) -> Placement {
-    let folder = data.join(&member.name);
-    let mut properties = member.config.clone();
-    let mut set = |key: &str, value: String| properties.insert(key.to_owned(), value);
-    set("bindAddress", "127.0.0.1".to_owned());
-    set("listenPort", ports.remoting.to_string());
-    set("healthPort", ports.health.to_string());
-    set("logLevel", effective.logging.level.as_str().to_owned());
-    let log_format = match effective.logging.format {
-        LogFormat::Json => "json",
-        LogFormat::Text => "text",
-    };
-    set("logFormat", log_format.to_owned());
-    let mut ephemeral = None;
-    match member.role {
-        Role::NameServer => {
-            set("kvConfigPath", folder.join("kvConfig.json").display().to_string());
-        }
-        Role::Broker => {
-            // Another name than the kept store's: changing the manifest's storage.type deletes nothing.
-            let store = match effective.brokers.storage_type {
-                StorageType::PersistentVolumeClaim => folder.join("store"),
-                StorageType::EmptyDir => ephemeral.insert(folder.join("ephemeral-store")).clone(),
-            };
-            set("brokerIP1", "127.0.0.1".to_owned());
-            if let Some(port) = ports.ha {
-                set("haListenPort", port.to_string());
-            }
-            if let Some(master) = others.masters.get(&member.group).filter(|_| member.is_slave()) {
-                set("haMasterAddress", master.to_string());
-            }
-            set("namesrvAddr", others.name_servers.clone());
-            set("storePathRootDir", store.display().to_string());
-        }
-    }
-    Placement { member, ports, folder, properties: properties.into_iter().collect(), ephemeral }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TWO_MASTERS: &str = "
-apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata: { name: two }
-spec:
-  version: 0.1.0
-  nameServers: { replicas: 2 }
-  brokers: { groups: 2, replicasPerGroup: 1, storage: { size: 1Gi } }
-";
-
-    fn placed(text: &str) -> Vec<Placement> {
-        let effective = manifest::resolve(&manifest::load(text).unwrap());
-        place(&effective, Path::new("/data"), 100).unwrap()
+impl Site {
+    /// Returns where the word is kept that opens the admin ports of a cluster's members.
+    pub(crate) fn token_file(&self, cluster: &str) -> PathBuf {
+        self.data.join(format!("{cluster}-token"))
     }
 
-    fn text(properties: &[(String, String)]) -> Vec<String> {
-        properties.iter().map(|(key, value)| format!("{key}={value}")).collect()
-    }
-
-    #[test]
-    fn a_name_server_knows_its_ports_and_its_file() {
-        let placement = &placed(TWO_MASTERS)[1];
-        assert_eq!(placement.properties_file(), Path::new("/data/two-namesrv-1/namesrv.properties"));
-        assert_eq!(
-            text(&placement.properties),
-            [
-                "bindAddress=127.0.0.1",
-                "healthPort=9877",
-                "kvConfigPath=/data/two-namesrv-1/kvConfig.json",
-                "listenPort=9977",
-                "logFormat=json",
-                "logLevel=info",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_broker_knows_all_name_servers_and_its_own_store() {
-        let placement = &placed(TWO_MASTERS)[3];
-        assert_eq!(placement.log_file(), Path::new("/data/two-broker-1-0/log"));
-        assert_eq!(
-            text(&placement.properties),
-            [
-                "autoCreateSubscriptionGroup=true",
-                "autoCreateTopicEnable=false",
-                "bindAddress=127.0.0.1",
-                "brokerClusterName=two",
-                "brokerIP1=127.0.0.1",
-                "brokerId=0",
-                "brokerName=two-broker-1",
-                "brokerRole=ASYNC_MASTER",
-                "diskMaxUsedSpaceRatio=75",
-                "diskSpaceCleanForciblyRatio=85",
-                "diskSpaceWarningLevelRatio=90",
-                "fileReservedTime=72",
-                "flushDiskType=ASYNC_FLUSH",
-                "flushIntervalCommitLog=500",
-                "haCatchUpBytesPerSecond=0",
-                "haListenPort=11032",
-                "haMaxTimeSlaveNotCatchup=15000",
-                "healthPort=11034",
-                "inSyncReplicas=1",
-                "listenPort=11031",
-                "logFormat=json",
-                "logLevel=info",
-                "namesrvAddr=127.0.0.1:9976;127.0.0.1:9977",
-                "slaveReadEnable=true",
-                "storePathRootDir=/data/two-broker-1-0/store",
-            ]
-        );
-    }
-
-    #[test]
-    fn slaves_know_where_the_master_of_their_own_group_sends_its_log_from() {
-        let placements = placed(&TWO_MASTERS.replace("replicasPerGroup: 1", "replicasPerGroup: 3"));
-        let ha = |placement: &Placement| {
-            let value = |key| placement.properties.iter().find(|(name, _)| name == key);
-            ["haListenPort", "haMasterAddress"].map(|key| value(key).map(|(_, value)| value.clone()))
+    /// Returns what a member is on this machine.
+    ///
+    /// # Errors
+    /// A port past 65535.
+    pub(crate) fn place(&self, world: &World, pod: &PodFacts) -> Result<Placement, PortTooLarge> {
+        let role = if is_broker(pod) { Role::Broker } else { Role::NameServer };
+        let ports_of = |member: &str| ports(seat(world, member)?, self.offset).ok();
+        let seat = seat(world, &pod.name).unwrap_or(Seat::NameServer(u32::MAX));
+        let ports = ports(seat, self.offset)?;
+        let folder = self.folder(&pod.name);
+        let whereabouts = Whereabouts {
+            ports,
+            ports_of: &ports_of,
+            folder: &folder,
+            token_file: &self.token_file(world.manifest().name()),
+            stops_within: self.stops_within,
         };
-        let row = |port: &str, master: Option<&str>| [Some(port.to_owned()), master.map(str::to_owned)];
-        assert_eq!(
-            placements[2..].iter().map(ha).collect::<Vec<_>>(),
-            [
-                row("11012", None),
-                row("11032", Some("127.0.0.1:11012")),
-                row("11052", Some("127.0.0.1:11012")),
-                row("11072", None),
-                row("11092", Some("127.0.0.1:11072")),
-                row("11112", Some("127.0.0.1:11072")),
-            ]
-        );
+        let properties = static_settings(&world.static_settings(pod).unwrap_or_default(), &whereabouts);
+        let live = world.live_settings(pod).map(|text| live_settings(&text, &whereabouts));
+        let ephemeral = world.manifest().cluster().spec.brokers.storage.kind == StorageType::EmptyDir;
+        let store = (role == Role::Broker).then(|| store(&folder, ephemeral));
+        let ordinal = ordinal(pod);
+        let name = pod.name.clone();
+        Ok(Placement { name, role, ordinal, ports, folder, properties, live, store, ephemeral })
     }
 
-    #[test]
-    fn a_store_that_goes_with_the_member_never_has_the_name_of_one_that_stays() {
-        let placements = placed(&TWO_MASTERS.replace("size: 1Gi", "type: EmptyDir"));
-        assert_eq!(
-            placements[2].ephemeral.as_deref(),
-            Some(Path::new("/data/two-broker-0-0/ephemeral-store"))
-        );
-        assert_eq!(placed(TWO_MASTERS)[2].ephemeral, None);
+    /// Returns a member's folder.
+    pub(crate) fn folder(&self, member: &str) -> PathBuf {
+        self.data.join(member)
+    }
+}
+
+/// Returns where a member's store is. Another name than the kept one's: nothing that is kept is ever removed as what goes
+/// with the member.
+pub(crate) fn store(folder: &Path, ephemeral: bool) -> PathBuf {
+    folder.join(if ephemeral { "ephemeral-store" } else { "store" })
+}
+
+fn seat(world: &World, member: &str) -> Option<Seat> {
+    let of_broker = || world.kept.places.get(member).map(|place| Seat::Broker(*place));
+    let name_servers = format!("{}-", world.names().name_servers());
+    match member.strip_prefix(&name_servers) {
+        Some(_) => Some(Seat::NameServer(ordinal_of(member)?)),
+        None => of_broker(),
     }
 }

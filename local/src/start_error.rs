@@ -15,9 +15,19 @@ pub enum StartError {
          set it to {own:?} or use gantry {wanted}"
     )]
     Version { wanted: String, own: &'static str },
+    /// The manifest cannot follow what the data folder holds; the user changes it, or takes another folder.
+    #[error("{}", refused(.0))]
+    Refused(Vec<String>),
     /// The offset is too large; the user takes a smaller one.
-    #[error(transparent)]
-    PortTooLarge(#[from] PortTooLarge),
+    #[error("{member}: {source}")]
+    Port { member: String, source: PortTooLarge },
+    /// What an earlier run kept is not understood.
+    #[error(
+        "{}: {why}; use the gantry that wrote it, or take the file away: stores are found without it, but groups that \
+         were draining take messages again",
+        path.display()
+    )]
+    Kept { path: PathBuf, why: String },
     /// Somebody listens on ports of ours; the user stops it, or takes an offset.
     #[error("{}", ports_in_use(.0))]
     PortsInUse(Vec<PortInUse>),
@@ -51,6 +61,11 @@ fn ports_in_use(ports: &[PortInUse]) -> String {
     }
     text.push_str("stop it, or move all ports with --port-offset 1000");
     text
+}
+
+fn refused(problems: &[String]) -> String {
+    let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+    format!("the manifest cannot follow what the data folder holds:{lines}")
 }
 
 fn by_pid(pid: &Option<u32>) -> String {

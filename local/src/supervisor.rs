@@ -33,6 +33,10 @@ pub(crate) struct Supervisor {
     pub(crate) board: Board,
     pub(crate) listener: Listener,
     pub(crate) stop: watch::Receiver<bool>,
+    /// Whether it starts with the whole cluster: a broker then waits for the name servers.
+    pub(crate) waits: bool,
+    /// Whether the member ran before this.
+    pub(crate) ran_before: bool,
 }
 
 /// Why a member's run ended.
@@ -59,7 +63,7 @@ impl Supervisor {
             return;
         }
         let mut failures = Failures::default();
-        let mut ran_before = false;
+        let mut ran_before = self.ran_before;
         loop {
             let death = match self.run_once(ran_before).await {
                 RunEnd::Stopped => return,
@@ -79,6 +83,9 @@ impl Supervisor {
                 }
                 _ => {
                     let failed = MemberFailed { member, how, last_words, log };
+                    if !self.waits {
+                        self.tell(Event::Note(failed.to_string()));
+                    }
                     self.update(|standing| standing.failed = Some(failed));
                     return;
                 }
@@ -89,7 +96,7 @@ impl Supervisor {
     /// Brokers start after the name servers, so that their first registration succeeds; `false` is a stop
     /// before that.
     async fn wait_for_name_servers(&mut self) -> bool {
-        if self.placement.member.role == Role::NameServer {
+        if !self.waits || self.placement.role == Role::NameServer {
             return true;
         }
         tokio::select! {
@@ -134,8 +141,8 @@ impl Supervisor {
         let ready_since = Instant::now();
         let ready = Ready {
             member: self.name(),
-            role: self.placement.member.role,
-            duty: self.placement.member.duty(),
+            role: self.placement.role,
+            duty: self.placement.duty(),
             address: loopback(self.placement.ports.remoting),
             health,
             pid: child.pid(),
@@ -165,7 +172,7 @@ impl Supervisor {
             self.tell(Event::Note(format!("{} is not ready yet: {}", self.name(), last.reason)));
         }
         while timeout(left, wait_until_ready(health, last)).await.is_err() {
-            if !(self.placement.member.is_slave() && last.answered) {
+            if !(self.placement.is_slave() && last.answered) {
                 return false;
             }
             self.go_on_without(&last.reason);
@@ -186,7 +193,7 @@ impl Supervisor {
     }
 
     async fn stop_child(&self, child: &mut Child) -> RunEnd {
-        let limit = match self.placement.member.role {
+        let limit = match self.placement.role {
             Role::NameServer => self.options.name_server_stops_within,
             Role::Broker => self.options.broker_stops_within,
         };
@@ -203,7 +210,7 @@ impl Supervisor {
     }
 
     fn update(&self, change: impl FnOnce(&mut Standing)) {
-        self.board.update(&self.placement.member.name, change);
+        self.board.update(&self.placement.name, change);
     }
 
     fn tell(&self, event: Event) {
@@ -211,7 +218,7 @@ impl Supervisor {
     }
 
     fn name(&self) -> String {
-        self.placement.member.name.clone()
+        self.placement.name.clone()
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use local::placement::{Placement, of_new_cluster};
 use manifest::Role;
 use manifest::config_keys::{BROKER_KEYS, ConfigKey, KeyClass, NAME_SERVER_KEYS, ValueForm};
 
@@ -69,15 +70,19 @@ fn the_broker_accepts_what_a_manifest_may_set() {
 /// Every member's own properties are settings that its server knows.
 #[test]
 fn the_servers_know_every_setting_of_their_members() {
-    let text = include_str!("../../deploy/2m-2s-sync.yaml");
-    let effective = manifest::resolve(&manifest::load(text).unwrap());
-    for placement in local::placement::place(&effective, Path::new("/data"), 0).unwrap() {
-        let unknown = match placement.member.role {
-            Role::NameServer => namesrv::Config::from_properties(&placement.properties).unwrap().unknown,
-            Role::Broker => broker::Config::from_properties(&placement.properties).unwrap().unknown,
+    let manifest = manifest::load(include_str!("../../deploy/2m-2s-sync.yaml")).unwrap();
+    for placement in of_new_cluster(&manifest, Path::new("/data"), 0).unwrap() {
+        let settings = all_settings(&placement);
+        let unknown = match placement.role {
+            Role::NameServer => namesrv::Config::from_properties(&settings).unwrap().unknown,
+            Role::Broker => broker::Config::from_properties(&settings).unwrap().unknown,
         };
-        assert_eq!(unknown, [], "{}", placement.member.name);
+        assert_eq!(unknown, [], "{}", placement.name);
     }
+}
+
+fn all_settings(placement: &Placement) -> Vec<(String, String)> {
+    placement.properties.clone().into_iter().chain(placement.live.clone().unwrap_or_default()).collect()
 }
 
 /// The ends of every range of the manifest are settings the broker accepts.
@@ -103,10 +108,10 @@ fn the_broker_accepts_the_extremes_of_the_manifest() {
             .replace("flush: { mode: Async", &format!("flush: {{ mode: Async, {flush}"))
             .replace("replicasPerGroup: 2", &format!("replicasPerGroup: {replicas}"))
             .replace("requiredAcks: 2", replication);
-        let effective = manifest::resolve(&manifest::load(&text).unwrap());
-        for placement in local::placement::place(&effective, Path::new("/data"), 0).unwrap() {
-            if placement.member.role == Role::Broker {
-                broker::Config::from_properties(&placement.properties).unwrap();
+        let manifest = manifest::load(&text).unwrap();
+        for placement in of_new_cluster(&manifest, Path::new("/data"), 0).unwrap() {
+            if placement.role == Role::Broker {
+                broker::Config::from_properties(&all_settings(&placement)).unwrap();
             }
         }
     }

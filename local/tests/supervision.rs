@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use local::restart::RestartPolicy;
 use local::{Cluster, Event, LocalOptions, StartError, free_offset};
-use manifest::Effective;
+use manifest::Validated;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 
@@ -46,7 +46,8 @@ fn stand_in_member() {
     std::process::exit(0);
 }
 
-/// The command of members: `before` is said by the shell first; `$2` is the role, `$4` the settings.
+/// The command of members: `before` is said by the shell first; `$2` is the role, `$4` the settings, `$6` those that are
+/// taken over while it runs.
 fn command(folder: &Path, before: &str) -> std::path::PathBuf {
     let path = folder.join("stand-in");
     let this = std::env::current_exe().unwrap();
@@ -59,17 +60,17 @@ fn command(folder: &Path, before: &str) -> std::path::PathBuf {
     path
 }
 
-fn effective(fields: &str) -> Effective {
+fn cluster(fields: &str) -> Validated {
     let text = format!(
         "apiVersion: gantry.rs/v1alpha1\nkind: RocketMQCluster\nmetadata: {{ name: dev }}\n\
          spec: {{ version: {}, nameServers: {{ replicas: 1 }}, brokers: {{ {fields} }} }}\n",
         env!("CARGO_PKG_VERSION")
     );
-    manifest::resolve(&manifest::load(&text).unwrap())
+    manifest::load(&text).unwrap()
 }
 
-fn one_of_each() -> Effective {
-    effective("groups: 1, replicasPerGroup: 1, storage: { size: 1Gi }")
+fn one_of_each() -> Validated {
+    cluster("groups: 1, replicasPerGroup: 1, storage: { size: 1Gi }")
 }
 
 struct Stage {
@@ -93,25 +94,25 @@ impl Stage {
         Stage { folder, options, events: Arc::default(), heard: Arc::default() }
     }
 
-    fn launch(&self, effective: &Effective) -> Result<Cluster, StartError> {
+    fn launch(&self, manifest: &Validated) -> Result<Cluster, StartError> {
         let (events, heard) = (Arc::clone(&self.events), Arc::clone(&self.heard));
-        Cluster::launch(effective, self.options.clone(), move |event| {
+        Cluster::launch(manifest, self.options.clone(), move |event| {
             events.lock().unwrap().push(event);
             heard.notify_one();
         })
     }
 
     /// Launches at free ports and waits until everyone is ready.
-    async fn launch_ready(&mut self, effective: &Effective) -> Cluster {
-        let cluster = self.launch_somewhere(effective);
+    async fn launch_ready(&mut self, manifest: &Validated) -> Cluster {
+        let cluster = self.launch_somewhere(manifest);
         tokio::time::timeout(DEADLINE, cluster.ready()).await.unwrap().unwrap();
         cluster
     }
 
     /// Launches at free ports.
-    fn launch_somewhere(&mut self, effective: &Effective) -> Cluster {
-        self.options.port_offset = free_offset(effective).unwrap();
-        self.launch(effective).unwrap()
+    fn launch_somewhere(&mut self, manifest: &Validated) -> Cluster {
+        self.options.port_offset = free_offset(&manifest::resolve(manifest)).unwrap();
+        self.launch(manifest).unwrap()
     }
 
     async fn wait_for(&self, wanted: impl Fn(&Event) -> bool) -> Event {
@@ -138,7 +139,7 @@ fn told(event: &Event) -> Option<String> {
         Event::Died { member, how, .. } => Some(format!("{member} died: {how}")),
         Event::Stopped { member, .. } => Some(format!("{member} stopped")),
         Event::Killed { member, .. } => Some(format!("{member} killed")),
-        Event::Note(_) => None,
+        _ => None,
     }
 }
 
@@ -174,7 +175,7 @@ async fn name_servers_start_first_and_stop_last() {
 async fn masters_stop_before_the_slaves_that_follow_them() {
     let mut stage = Stage::new("");
     let cluster =
-        stage.launch_ready(&effective("groups: 2, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
+        stage.launch_ready(&cluster("groups: 2, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
     cluster.stop().await;
     let story = stage.story();
     let stopped = |member: &str| story.iter().position(|line| *line == format!("{member} stopped")).unwrap();
@@ -186,12 +187,12 @@ async fn masters_stop_before_the_slaves_that_follow_them() {
 
 #[tokio::test]
 async fn a_slave_that_catches_up_is_left_alone_and_holds_up_nobody() {
-    let before = format!("if grep -q ^brokerRole=SLAVE $4; then export {NOT_READY}='5 GiB behind'; fi");
+    let before = format!("if grep -qs ^brokerRole=SLAVE \"$6\"; then export {NOT_READY}='5 GiB behind'; fi");
     let mut stage = Stage::new(&before);
     stage.options.told_after = Duration::from_secs(2);
     stage.options.ready_within = Duration::from_secs(4);
     let cluster =
-        stage.launch_ready(&effective("groups: 1, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
+        stage.launch_ready(&cluster("groups: 1, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
     assert!(cluster.pid("dev-broker-0-1").is_some());
     cluster.stop().await;
     let notes: Vec<String> = stage
@@ -226,7 +227,7 @@ async fn a_master_that_does_not_get_ready_in_time_counts_as_dead_although_it_liv
 #[tokio::test]
 async fn a_member_that_does_not_stop_cleanly_is_told_apart() {
     let mut stage = Stage::new("");
-    let cluster = stage.launch_ready(&effective("groups: 0, storage: { size: 1Gi }")).await;
+    let cluster = stage.launch_ready(&cluster("groups: 0, storage: { size: 1Gi }")).await;
     cluster.stop().await;
     // The stand-in does not know what to do about SIGTERM.
     let problem = Some("signal: 15 (SIGTERM)".to_owned());
@@ -328,7 +329,7 @@ async fn members_end_when_the_cluster_is_forgotten() {
 #[test]
 fn a_port_in_use_is_named_before_anything_starts() {
     let mut stage = Stage::new("");
-    stage.options.port_offset = free_offset(&one_of_each()).unwrap();
+    stage.options.port_offset = free_offset(&manifest::resolve(&one_of_each())).unwrap();
     let port = 10909 + stage.options.port_offset;
     let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let error = stage.launch(&one_of_each()).err().unwrap().to_string();
@@ -348,8 +349,8 @@ async fn two_clusters_on_one_data_folder_are_refused() {
 #[tokio::test]
 async fn another_version_than_our_own_is_refused() {
     let stage = Stage::new("");
-    let mut other = one_of_each();
-    other.version = "99.0.0".to_owned();
+    let text = manifest::to_yaml(&serde_json::to_value(one_of_each().cluster()).unwrap());
+    let other = manifest::load(&text.replace(env!("CARGO_PKG_VERSION"), "99.0.0")).unwrap();
     assert!(matches!(stage.launch(&other), Err(StartError::Version { .. })));
 }
 
@@ -360,7 +361,7 @@ async fn a_volume_that_goes_with_the_member_is_empty_at_the_start_and_gone_at_th
     std::fs::create_dir_all(&store).unwrap();
     std::fs::write(store.join("old"), "").unwrap();
     let cluster =
-        stage.launch_ready(&effective("groups: 1, replicasPerGroup: 1, storage: { type: EmptyDir }")).await;
+        stage.launch_ready(&cluster("groups: 1, replicasPerGroup: 1, storage: { type: EmptyDir }")).await;
     assert!(!store.exists());
     std::fs::create_dir_all(&store).unwrap();
     cluster.stop().await;
@@ -371,7 +372,7 @@ async fn a_volume_that_goes_with_the_member_is_empty_at_the_start_and_gone_at_th
 async fn a_disk_smaller_than_the_manifest_asks_for_is_noted() {
     let mut stage = Stage::new("exit 2");
     let cluster =
-        stage.launch_somewhere(&effective("groups: 2, replicasPerGroup: 1, storage: { size: 4000Pi }"));
+        stage.launch_somewhere(&cluster("groups: 2, replicasPerGroup: 1, storage: { size: 4000Pi }"));
     cluster.stop().await;
     let note = stage.events.lock().unwrap().first().cloned();
     let Some(Event::Note(note)) = note else { panic!("{note:?}") };

@@ -87,6 +87,17 @@ impl Line {
             Line::Event(Event::Killed { member, after }) => {
                 json!({ "event": "killed", "member": member, "after_ms": millis(*after) })
             }
+            Line::Event(Event::EditAccepted) => json!({ "event": "edit_accepted" }),
+            Line::Event(Event::EditRefused { problems }) => {
+                json!({ "event": "edit_refused", "problems": problems })
+            }
+            Line::Event(Event::Step { reason, text }) => {
+                json!({ "event": "step", "reason": reason, "text": text })
+            }
+            Line::Event(Event::Waiting { reason, text, blocked }) => {
+                json!({ "event": "waiting", "reason": reason, "text": text, "blocked": blocked })
+            }
+            Line::Event(Event::AsWanted) => json!({ "event": "as_wanted" }),
             Line::Event(Event::Note(text)) => json!({ "event": "note", "text": text }),
             Line::ClusterReady(summary) => json!({
                 "event": "cluster_ready", "cluster": summary.cluster_name,
@@ -123,6 +134,17 @@ impl Line {
             Line::Event(Event::Killed { member, after }) => {
                 format!("{member:width$}  killed     did not stop within {after:?}")
             }
+            Line::Event(Event::EditAccepted) => {
+                "edit: the cluster becomes what the manifest says now".to_owned()
+            }
+            Line::Event(Event::EditRefused { problems }) => {
+                let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+                format!("edit: not followed, the cluster goes on as it is:{lines}")
+            }
+            Line::Event(Event::Step { text, .. }) => format!("edit: {text}"),
+            Line::Event(Event::Waiting { text, blocked: false, .. }) => format!("edit: waiting: {text}"),
+            Line::Event(Event::Waiting { text, blocked: true, .. }) => format!("note: {text}"),
+            Line::Event(Event::AsWanted) => "edit: done, the cluster is as the manifest says".to_owned(),
             Line::Event(Event::Note(text)) => format!("note: {text}"),
             Line::ClusterReady(summary) => summary.text(),
         }

@@ -1,0 +1,78 @@
+//! The file in the data folder that what is kept of a cluster stands in; what is found without one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use manifest::Validated;
+
+use crate::files::{DataFolder, failed};
+use crate::start_error::StartError;
+use crate::world::Kept;
+
+/// Of random bytes in a word that opens admin ports.
+const TOKEN_BYTES: usize = 32;
+
+/// Reads what an earlier run kept. Without such a file the stores that are in the folder are taken as they are: an earlier
+/// version kept nothing else.
+pub(crate) fn load(data: &DataFolder, manifest: &Validated) -> Result<Kept, StartError> {
+    let path = path(data, manifest.name());
+    match fs::read_to_string(&path) {
+        Ok(text) => Kept::decode(&text).map_err(|why| StartError::Kept { path, why: why.to_string() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => found(&data.path, manifest),
+        Err(source) => Err(failed("read", &path, source)),
+    }
+}
+
+/// Replaces the file; durable on return. A temporary folder is read by nobody.
+pub(crate) fn save(data: &DataFolder, cluster: &str, kept: &Kept) -> Result<(), StartError> {
+    if data.temporary {
+        return Ok(());
+    }
+    let path = path(data, cluster);
+    let new = path.with_extension("new");
+    let replaced = || {
+        // It holds the word that opens the admin ports.
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(kept.encode().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(&data.path)?.sync_all()
+    };
+    replaced().map_err(|source| failed("write", &path, source))
+}
+
+fn path(data: &DataFolder, cluster: &str) -> PathBuf {
+    data.path.join(format!("{cluster}-cluster.json"))
+}
+
+fn found(data: &Path, manifest: &Validated) -> Result<Kept, StartError> {
+    let mut kept = Kept { token: draw_token()?, ..Kept::default() };
+    let entries = fs::read_dir(data).map_err(|source| failed("read folder", data, source))?;
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        if let Some(group) =
+            group_of(&name, manifest.name()).filter(|_| data.join(&name).join("store").is_dir())
+        {
+            kept.adopt(manifest.cluster(), &name, group);
+        }
+    }
+    Ok(kept)
+}
+
+/// Returns the group in the name of a broker's folder.
+fn group_of(folder: &str, cluster: &str) -> Option<u32> {
+    let numbers = folder.strip_prefix(cluster)?.strip_prefix("-broker-")?;
+    let (group, ordinal) = numbers.split_once('-')?;
+    ordinal.parse::<u32>().ok()?;
+    group.parse().ok()
+}
+
+fn draw_token() -> Result<String, StartError> {
+    let source = Path::new("/dev/urandom");
+    let mut bytes = [0; TOKEN_BYTES];
+    File::open(source)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| failed("read", source, error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
