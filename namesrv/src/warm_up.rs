@@ -44,7 +44,7 @@ pub fn decide(started: Instant, longest: Duration, seen: &Seen, now: Instant) ->
         None => left,
     };
     let reason = format!(
-        "warming up: {} brokers have registered, waiting for more for {} s at most (warmUpMillis)",
+        "warming up: brokers registered so far: {}, waiting for more for {} s at most (warmUpMillis)",
         seen.brokers,
         left.as_secs_f64().ceil()
     );
@@ -81,7 +81,8 @@ mod tests {
         else {
             panic!("it waits")
         };
-        let words = "warming up: 1 brokers have registered, waiting for more for 9 s at most (warmUpMillis)";
+        let words =
+            "warming up: brokers registered so far: 1, waiting for more for 9 s at most (warmUpMillis)";
         assert_eq!(reason, words);
     }
 }

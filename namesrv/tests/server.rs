@@ -685,7 +685,7 @@ async fn a_starting_server_answers_but_is_not_ready_before_brokers_have_come_or_
     assert!(server.get("/startupz").await.starts_with("HTTP/1.1 200 "));
     assert!(server.get("/livez").await.starts_with("HTTP/1.1 200 "));
     let early = server.get("/readyz").await;
-    let words = "warming up: 0 brokers have registered, waiting for more for 600 s at most (warmUpMillis)";
+    let words = "warming up: brokers registered so far: 0, waiting for more for 600 s at most (warmUpMillis)";
     assert!(early.starts_with("HTTP/1.1 503 ") && early.contains(words), "{early}");
     let client = server.client().await;
     register(&client, "a", 0, "a0:1").await;
