@@ -45,9 +45,6 @@ pub fn up(keep: bool) -> (Kube, Down) {
 /// Installs the charts as the README says, or brings what is installed up to date.
 fn operator(kube: &Kube, image: &Path) {
     let sum = run(Command::new("sha256sum").arg(image));
-    let helm = |words: &str| {
-        run(script().arg("helm").args(words.split_whitespace()).current_dir(root()));
-    };
     helm(&format!("upgrade --install gantry-crds charts/gantry-crds -n {SYSTEM} --create-namespace"));
     // A cluster that is kept has pods with an older image of the same name. More than one scenario restarts pods.
     helm(&format!(
@@ -56,6 +53,14 @@ fn operator(kube: &Kube, image: &Path) {
         &sum[..12]
     ));
     kube.ctl(&format!("rollout status -n {SYSTEM} deployment/gantry-operator --timeout=120s"));
+}
+
+/// Runs helm with these words, separated by blanks, at the root of the workspace.
+///
+/// # Panics
+/// When it fails.
+pub fn helm(words: &str) {
+    run(script().arg("helm").args(words.split_whitespace()).current_dir(root()));
 }
 
 /// Builds the images, the same binaries under two versions, and returns the archives: the operator's first.

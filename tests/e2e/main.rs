@@ -13,6 +13,7 @@ mod kills;
 mod kube;
 mod lifecycle;
 mod load;
+mod operators;
 mod refusals;
 mod rolling;
 mod rules;
@@ -51,6 +52,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "addresses", round: 3, run: addresses::addresses },
     Scenario { name: "tools", round: 3, run: tools::tools },
     Scenario { name: "kills", round: 4, run: kills::kills },
+    Scenario { name: "operators", round: 5, run: operators::two },
 ];
 
 /// What became of one.
