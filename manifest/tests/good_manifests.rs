@@ -328,6 +328,8 @@ fn the_example_manifests_are_good() {
         ("2m-2s-sync.yaml", 4, FlushMode::Async),
         ("2m-async-flush.yaml", 2, FlushMode::Async),
         ("2m-sync-flush.yaml", 2, FlushMode::Sync),
+        ("listeners.yaml", 4, FlushMode::Async),
+        ("production.yaml", 6, FlushMode::Sync),
         ("quickstart.yaml", 1, FlushMode::Async),
     ];
     let mut found: Vec<String> = std::fs::read_dir(folder)
