@@ -33,7 +33,7 @@ pub fn is_plugin() -> bool {
 }
 
 /// Where in Kubernetes.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, PartialEq, Eq, Default)]
 pub struct Place {
     /// The namespace; without it that of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]

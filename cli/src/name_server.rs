@@ -18,11 +18,19 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 pub struct NameServer {
     /// The name server, host:port; several joined by ;
     #[arg(short = 'n', long = "name-server", value_name = "HOST:PORT", env = "NAMESRV_ADDR")]
-    #[arg(default_value = "127.0.0.1:9876", global = true)]
+    #[arg(default_value = USUAL, global = true)]
     address: String,
 }
 
+/// RocketMQ's usual address.
+pub const USUAL: &str = "127.0.0.1:9876";
+
 impl NameServer {
+    /// Names one.
+    pub fn at(address: &str) -> NameServer {
+        NameServer { address: address.to_owned() }
+    }
+
     /// Returns the routes of the cluster; nothing is asked yet.
     pub fn routes(&self) -> Routes {
         Routes::new(Connections::new(ClientOptions::default()), &self.address)

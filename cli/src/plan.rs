@@ -179,7 +179,7 @@ async fn live(arguments: &Arguments, after: Validated, now: Timestamp) -> anyhow
     {
         return Ok(refused(&problems));
     }
-    let view = View::read(&kubernetes, json).await?;
+    let view = View::read(&kubernetes, &json).await?;
     let mut facts = view.facts();
     let fields = before.as_ref().map(|before| manifest::changes(before, &after)).unwrap_or_default();
     if !fields.is_empty() || before.is_err() {

@@ -1,4 +1,5 @@
-//! `gantry status`: every broker of a cluster, how far its slaves are, and whether that is as it should be.
+//! `gantry status`: how a cluster is, and whether that is as it should be. By a name server here: every broker, how far
+//! its slaves are; in Kubernetes in `status/cluster.rs`.
 
 use anyhow::Context;
 use clap::Args;
@@ -10,29 +11,49 @@ use protocol::bodies::cluster_info::ClusterInfo;
 use tokio::task::JoinSet;
 
 use crate::exit::{DEGRADED, Failure};
+use crate::kubernetes::is_plugin;
 use crate::name_server::{NameServer, runtime};
 use crate::output::{self, Format};
 use crate::table::table;
 use members::{Answer, Observed, Row, Status, judge};
+use whom::Whom;
 
+mod cluster;
 mod members;
-mod words;
+mod whom;
+pub mod words;
 
-/// Shows every broker and how far its slaves are; ends with status 6 when one is missing or out of sync.
+/// Shows how a cluster is; ends with status 6 when not all is as it should be.
+///
+/// By a name server: every broker, and how far its slaves are. In Kubernetes: conditions, groups and members of the
+/// cluster of that NAME, or all clusters of the namespace. It is Kubernetes where a NAME, a namespace or a context is
+/// given, and as `kubectl gantry`; otherwise a name server.
 #[derive(Args)]
 pub struct Arguments {
-    /// Only this cluster
+    #[command(flatten)]
+    whom: whom::Arguments,
+    /// Only this cluster of those that a name server knows
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
-    #[command(flatten)]
-    name_server: NameServer,
-    /// Writes a table for people, or one JSON object per broker
+    /// In Kubernetes: goes on and writes again when something changes
+    #[arg(short, long)]
+    watch: bool,
+    /// Writes a table for people, or one JSON object per broker, in Kubernetes per cluster
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let routes = arguments.name_server.routes();
+    match whom::whom(&arguments.whom, is_plugin())? {
+        Whom::NameServer(address) => by_name_server(&NameServer::at(&address), arguments),
+        Whom::Kubernetes { name, place } => {
+            runtime()?.block_on(cluster::show(&place, name.as_deref(), arguments.watch, arguments.output))
+        }
+    }
+}
+
+fn by_name_server(name_server: &NameServer, arguments: &Arguments) -> anyhow::Result<()> {
+    let routes = name_server.routes();
     let observed = runtime()?.block_on(observe(&routes, arguments.cluster.as_deref()))?;
     let status = judge(observed);
     match arguments.output {

@@ -18,8 +18,6 @@ use super::{Kubernetes, of_cluster};
 
 /// A cluster as it is seen from outside: its members are not asked.
 pub struct View {
-    /// Its own object.
-    pub json: Value,
     pub cluster: ClusterFacts,
     pub objects: BTreeMap<ObjectRef, Observed>,
     pub pods: Vec<Pod>,
@@ -31,8 +29,8 @@ pub struct View {
 
 impl View {
     /// Reads what belongs to a cluster.
-    pub async fn read(kubernetes: &Kubernetes, json: Value) -> anyhow::Result<View> {
-        let cluster = ClusterFacts::read(&json).context(
+    pub async fn read(kubernetes: &Kubernetes, json: &Value) -> anyhow::Result<View> {
+        let cluster = ClusterFacts::read(json).context(
             "read the cluster's status: another version of the operator wrote it, or somebody by hand",
         )?;
         let name = cluster.name.clone();
@@ -51,7 +49,6 @@ impl View {
         let classes: Option<Vec<StorageClass>> =
             kubernetes.list_everywhere("storage classes", &ListParams::default()).await?;
         Ok(View {
-            json,
             cluster,
             objects,
             pods: kubernetes.list("pods", &of_cluster(&name)).await?,

@@ -1,0 +1,194 @@
+//! What a person asks of the operator by an annotation of the cluster: `gantry restart`, `approve`, `replace-store`.
+
+use clap::Args;
+use planner::Timestamp;
+use planner::facts::ClusterFacts;
+use planner::labels::{APPROVE, REPLACE, RESTART};
+
+use crate::kubernetes::{Kubernetes, Place};
+use crate::name_server::runtime;
+use crate::output;
+
+/// Restarts all members of a cluster in Kubernetes, one by one, slaves first.
+#[derive(Args)]
+pub struct Restart {
+    /// The cluster
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Lets the masters of a rollout restart that waits for approval.
+#[derive(Args)]
+pub struct Approve {
+    /// The cluster
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Gives up what was on the volume of a broker: it begins anew, a slave as a copy of its master.
+///
+/// For a volume that is lost, or has the store of another member. Of a master what only it had is lost. The cluster
+/// remembers the wish until --clear takes it back.
+#[derive(Args)]
+pub struct ReplaceStore {
+    /// The cluster
+    name: String,
+    /// The broker's pod
+    #[arg(required_unless_present = "clear")]
+    pod: Option<String>,
+    /// Takes all such wishes back; what is under way goes on
+    #[arg(long, conflicts_with = "pod")]
+    clear: bool,
+    /// Yes, what was on the volume may go
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub fn restart(arguments: &Restart) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let (kubernetes, cluster) = find(&arguments.place, &arguments.name).await?;
+        let now = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
+        kubernetes.annotate(&cluster.name, RESTART, Some(&now)).await?;
+        done(&cluster, "its members restart one by one; gantry status shows how far they are")
+    })
+}
+
+pub fn approve(arguments: &Approve) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let (kubernetes, cluster) = find(&arguments.place, &arguments.name).await?;
+        let id = rollout_to_approve(&cluster)?;
+        kubernetes.annotate(&cluster.name, APPROVE, Some(&id)).await?;
+        done(&cluster, &format!("the masters of rollout {id} restart"))
+    })
+}
+
+pub fn replace_store(arguments: &ReplaceStore) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let (kubernetes, cluster) = find(&arguments.place, &arguments.name).await?;
+        let Some(pod) = &arguments.pod else {
+            kubernetes.annotate(&cluster.name, REPLACE, None).await?;
+            return done(&cluster, "no store is given up any more");
+        };
+        let named = named(&cluster, pod, arguments.yes)?;
+        kubernetes.annotate(&cluster.name, REPLACE, Some(&named)).await?;
+        let text = format!(
+            "{pod} begins anew where its volume is lost or another's; when it is ready: gantry replace-store {} --clear",
+            cluster.name
+        );
+        done(&cluster, &text)
+    })
+}
+
+async fn find(place: &Place, name: &str) -> anyhow::Result<(Kubernetes, ClusterFacts)> {
+    let kubernetes = place.kubernetes(None).await?;
+    let cluster = ClusterFacts::read(&kubernetes.the_cluster(name).await?)?;
+    Ok((kubernetes, cluster))
+}
+
+fn done(cluster: &ClusterFacts, text: &str) -> anyhow::Result<()> {
+    Ok(output::line(&format!("{}: {text}", cluster.name))?)
+}
+
+/// Returns the rollout that waits.
+fn rollout_to_approve(cluster: &ClusterFacts) -> anyhow::Result<String> {
+    let waits = |reason: &str| cluster.status.conditions.iter().any(|condition| condition.reason == reason);
+    match &cluster.status.rollout {
+        Some(rollout) if waits("AwaitingApproval") => Ok(rollout.id.clone()),
+        Some(rollout) => {
+            anyhow::bail!(
+                "rollout {} of {} waits for no approval now: {}",
+                rollout.id,
+                cluster.name,
+                rollout.waiting_for.as_deref().unwrap_or("it goes on by itself")
+            )
+        }
+        None => anyhow::bail!("{} has no rollout: nothing waits for approval", cluster.name),
+    }
+}
+
+/// Returns the pods whose stores are given up, with one more.
+fn named(cluster: &ClusterFacts, pod: &str, is_sure: bool) -> anyhow::Result<String> {
+    let members: Vec<&str> = cluster
+        .status
+        .brokers
+        .group_statuses
+        .iter()
+        .flat_map(|group| &group.members)
+        .map(|member| member.pod.as_str())
+        .collect();
+    if !members.contains(&pod) {
+        anyhow::bail!("{pod} is no broker of {}; there are: {}", cluster.name, members.join(", "));
+    }
+    if !is_sure {
+        let lost = match pod.ends_with("-0") {
+            true => "it is the master: messages that only it had are lost",
+            false => "it copies from its master again",
+        };
+        anyhow::bail!("what was on the volume of {pod} is given up: {lost}; say so with --yes");
+    }
+    let before = cluster.annotations.get(REPLACE).map(String::as_str).unwrap_or_default();
+    let mut pods: Vec<&str> = before.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if !pods.contains(&pod) {
+        pods.push(pod);
+    }
+    Ok(pods.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cluster(status: Value, annotation: Option<&str>) -> ClusterFacts {
+        let annotations = json!({ REPLACE: annotation });
+        let cluster = json!({ "metadata": { "name": "mq", "annotations": annotations }, "status": status });
+        ClusterFacts::read(&cluster).unwrap()
+    }
+
+    #[test]
+    fn only_a_rollout_that_waits_is_approved() {
+        let condition = |reason: &str| json!([{ "type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": "" }]);
+        let rollout = json!({ "id": "abc", "reason": "", "done": 1, "total": 2 });
+        let waits = cluster(json!({ "rollout": rollout, "conditions": condition("AwaitingApproval") }), None);
+        assert_eq!(rollout_to_approve(&waits).unwrap(), "abc");
+        let goes_on = cluster(json!({ "rollout": rollout, "conditions": condition("RollingOut") }), None);
+        let text = rollout_to_approve(&goes_on).unwrap_err().to_string();
+        assert_eq!(text, "rollout abc of mq waits for no approval now: it goes on by itself");
+        let nothing = rollout_to_approve(&cluster(json!({}), None)).unwrap_err().to_string();
+        assert_eq!(nothing, "mq has no rollout: nothing waits for approval");
+    }
+
+    #[test]
+    fn a_store_is_given_up_only_by_name_and_with_a_word() {
+        let status = json!({ "brokers": { "groupStatuses": [{ "index": 0, "members": [
+            { "ordinal": 0, "pod": "mq-broker-0-0" }, { "ordinal": 1, "pod": "mq-broker-0-1" },
+        ] }] } });
+        let asked = |annotation: Option<&str>, pod: &str, sure: bool| {
+            named(&cluster(status.clone(), annotation), pod, sure).map_err(|error| error.to_string())
+        };
+        let cases = [
+            (asked(None, "mq-broker-0-1", true), Ok("mq-broker-0-1")),
+            (asked(Some("mq-broker-0-0"), "mq-broker-0-1", true), Ok("mq-broker-0-0,mq-broker-0-1")),
+            (asked(Some("mq-broker-0-1"), "mq-broker-0-1", true), Ok("mq-broker-0-1")),
+            (
+                asked(None, "mq-broker-0-0", false),
+                Err(
+                    "what was on the volume of mq-broker-0-0 is given up: it is the master: messages that only it had are \
+                     lost; say so with --yes",
+                ),
+            ),
+            (
+                asked(None, "mq-broker-7-0", true),
+                Err("mq-broker-7-0 is no broker of mq; there are: mq-broker-0-0, mq-broker-0-1"),
+            ),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+        }
+    }
+}
