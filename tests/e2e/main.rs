@@ -42,7 +42,6 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ready", round: 1, run: examples::ready },
     Scenario { name: "children", round: 2, run: children::children },
     Scenario { name: "rules", round: 2, run: rules::rules },
-    Scenario { name: "refusals", round: 2, run: rules::refusals },
     Scenario { name: "examples", round: 3, run: examples::checks },
     Scenario { name: "scaling", round: 3, run: scaling::groups },
     Scenario { name: "rolling", round: 3, run: rolling::rolling },
