@@ -21,6 +21,8 @@ pub struct Plan {
     pub waiting: Vec<Waiting>,
     /// The status by these facts; write it when all steps are taken. Times of conditions that did not change are kept.
     pub status: ClusterStatus,
+    /// Whether this cluster cannot become what the manifest says: nothing was planned, the conditions say why.
+    pub refused: bool,
 }
 
 /// One write.

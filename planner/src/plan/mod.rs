@@ -77,7 +77,7 @@ pub fn plan(validated: &Validated, facts: &Facts, now: Timestamp) -> Plan {
     let seen = Seen::of(&desired);
     let outcome = decide(&desired, &seen);
     let status = status::status(&desired, &seen, &outcome);
-    Plan { steps: outcome.steps, waiting: outcome.waiting, status }
+    Plan { steps: outcome.steps, waiting: outcome.waiting, status, refused: !outcome.refused.is_empty() }
 }
 
 fn decide(desired: &Desired, seen: &Seen) -> Outcome {
