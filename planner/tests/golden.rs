@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use planner::object::{Kind, Object};
 use serde_json::{Value, json};
 
-use world::{known_addresses, now};
+use world::{find, known_addresses, now};
 
 #[test]
 fn the_objects_of_every_example_are_the_committed_ones() {
@@ -44,6 +44,19 @@ fn every_object_is_what_kubernetes_own_types_read() {
             }
         }
     }
+}
+
+#[test]
+fn clients_are_told_addresses_of_name_servers_that_lead_there() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/outside.yaml"));
+    let objects = objects(&text.unwrap());
+    let told = &find(&objects, Kind::ConfigMap, "outside-client").json["data"];
+    // Where a node's port leads is Kubernetes' decision; the world knows it when the objects are made again.
+    let port = told["namesrvAddr.node"].as_str().unwrap().rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+    assert!((30_000..32_768).contains(&port), "a port of the node, not the name server's own: {port}");
+    assert_eq!(told["namesrvAddr.named"], "outside-namesrv-0.a.example.com:19876", "not a broker's port");
+    let leads_there = &find(&objects, Kind::Service, "outside-namesrv-0-named").json["spec"]["ports"][0];
+    assert_eq!((&leads_there["port"], &leads_there["targetPort"]), (&json!(19876), &json!(19876)));
 }
 
 /// The manifests in `deploy/`, and those of the tests.

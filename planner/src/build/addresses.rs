@@ -84,7 +84,7 @@ pub(crate) fn node_port(
 }
 
 /// Returns the address that a pattern makes, or the one found where there is none.
-pub(crate) fn advertised(
+fn advertised(
     pattern: Option<&Advertised>,
     found: Option<Address>,
     usual_port: i32,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use manifest::cluster::ListenerType;
 use manifest::cluster::status::Endpoints;
 
-use super::addresses::{Address, Vars, advertised, balancer_host, cluster_ip, node_port};
+use super::addresses::{Address, Vars, balancer_host, cluster_ip, fill, node_port};
 use crate::desired::Desired;
 use crate::names::INTERNAL;
 
@@ -50,11 +50,11 @@ fn by_listener(desired: &Desired, listed: u32) -> BTreeMap<String, Vec<String>> 
                 }
                 _ => cluster_ip(desired, &names.name_server(ordinal)).map(|host| Address { host, port }),
             };
-            // A pattern that names a group is one for brokers only.
-            let vars = Vars::of_name_server(desired, ordinal);
-            let shown = advertised(listener.advertised.as_ref(), found.clone(), port, &vars);
-            // Its port is a broker's.
-            shown.map(|shown| Address { port, ..shown }).or(found).map(|address| address.to_string())
+            let found = found?;
+            // A pattern that names a group is one for brokers only, and so is its port.
+            let pattern = listener.advertised.as_ref().and_then(|pattern| pattern.host_template.as_ref());
+            let host = pattern.and_then(|host| fill(host, &Vars::of_name_server(desired, ordinal)));
+            Some(Address { host: host.unwrap_or(found.host), port: found.port }.to_string())
         };
         let addresses: Vec<String> = (0..listed).filter_map(address).collect();
         all.insert(listener.name.clone(), addresses);

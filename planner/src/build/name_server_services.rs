@@ -53,7 +53,11 @@ fn outside(desired: &Desired, ordinal: u32, listener: &Listener, own_port: i32) 
             body["spec"]["publishNotReadyAddresses"] = false.into();
             Some(annotated(desired, part, kind, &name, annotations, body))
         }
-        _ => None,
+        // As for brokers: what is outside leads there.
+        ListenerType::Template => {
+            Some(object(desired, part, kind, &name, cluster_ip(&selector, vec![port], false)))
+        }
+        ListenerType::PodIP | ListenerType::PodService | ListenerType::HostNetwork => None,
     }
 }
 
