@@ -80,7 +80,10 @@ fn told(cluster: &Cluster<'_>, listener: &str) -> BTreeSet<String> {
     until(&format!("name servers know brokers of {listener}"), Duration::from_secs(60), || {
         let pod = cluster.pod("ways-namesrv-0").ok_or("no pod")?;
         let ports = pod["spec"]["containers"][0]["ports"].as_array().cloned().unwrap_or_default();
-        let port = ports.iter().find(|port| port["name"] == listener).ok_or_else(|| format!("{ports:?}"))?;
+        let port = ports
+            .iter()
+            .find(|port| port["name"] == format!("mq-{listener}"))
+            .ok_or_else(|| format!("{ports:?}"))?;
         let address =
             format!("{}:{}", pod["status"]["podIP"].as_str().unwrap_or_default(), port["containerPort"]);
         let mut talk = Talk::connect(&address).map_err(|e| format!("{address}: {e}"))?;
