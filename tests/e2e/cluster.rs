@@ -22,16 +22,11 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Applies a manifest in this namespace, which is made where it is not there.
+    /// Applies a manifest in this namespace.
     ///
     /// # Panics
     /// When it is refused.
     pub fn apply(kube: &'a Kube, namespace: &str, manifest: &str) -> Cluster<'a> {
-        if kube.get(&format!("/api/v1/namespaces/{namespace}")).is_none() {
-            kube.ctl(&format!("create namespace {namespace}"));
-            // What the operator makes has to fit into the strictest profile.
-            kube.ctl(&format!("label namespace {namespace} pod-security.kubernetes.io/enforce=baseline"));
-        }
         let cluster = Cluster::named(kube, namespace, manifest);
         kube.apply(namespace, manifest);
         cluster
@@ -190,10 +185,12 @@ spec:
   terminationGracePeriodSeconds: 0
   automountServiceAccountToken: false
   enableServiceLinks: false
+  securityContext: {{ runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{ type: RuntimeDefault }} }}
   containers:
   - name: checks
     image: gantry-kube/clients:1
     imagePullPolicy: Never
+    securityContext: {{ allowPrivilegeEscalation: false, capabilities: {{ drop: [ALL] }} }}
     command: [ clients, {client}, --namesrv, \"{servers}\", {options} ]
 "
         );

@@ -99,6 +99,12 @@ impl Kube {
         assert!(output.status.success(), "kubectl apply: {complaint}\n{manifest}");
     }
 
+    /// Makes a namespace whose pods must fit into the strictest profile.
+    pub fn namespace(&self, name: &str) {
+        self.ctl(&format!("create namespace {name}"));
+        self.ctl(&format!("label namespace {name} pod-security.kubernetes.io/enforce=restricted"));
+    }
+
     /// Returns an object or a list by its path in the API; `None` when it does not exist or nobody answers.
     pub fn get(&self, path: &str) -> Option<Value> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;

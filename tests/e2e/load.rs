@@ -87,11 +87,13 @@ spec:
   terminationGracePeriodSeconds: 0
   automountServiceAccountToken: false
   enableServiceLinks: false
+  securityContext: {{ runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{ type: RuntimeDefault }} }}
   nodeSelector: {{ kubernetes.io/hostname: node{node} }}
   containers:
   - name: load
     image: gantry-kube/clients:1
     imagePullPolicy: Never
+    securityContext: {{ allowPrivilegeEscalation: false, capabilities: {{ drop: [ALL] }} }}
     env: [ {{ name: MAIN, value: acceptance.Load }}, {{ name: HEAP, value: 256m }} ]
     command: [ clients, {client}, --namesrv, \"{name_servers}\", --topic, {name}, --rate, \"{rate}\" ]
 "

@@ -108,7 +108,10 @@ fn pass(kube: &Kube, scenario: &'static Scenario) -> Outcome {
     let begin = Instant::now();
     say!(name, "begins");
     words::remove(kube, &namespace);
-    let figures = catch_unwind(AssertUnwindSafe(|| run(kube, &namespace)));
+    let figures = catch_unwind(AssertUnwindSafe(|| {
+        kube.namespace(&namespace);
+        run(kube, &namespace)
+    }));
     let figures = figures.map_err(|panic| match panic.downcast::<String>() {
         Ok(text) => *text,
         Err(panic) => panic.downcast_ref::<&str>().map_or("a panic without words", |text| *text).to_owned(),
