@@ -34,7 +34,7 @@ pub fn kills(kube: &Kube, namespace: &str) -> String {
     cluster.wait_ready(LONG);
     let load = cluster.load(&Options::default());
     let mut figures = Vec::new();
-    for _ in 0..tests::setting::setting("E2E_KILLS", 1) {
+    for _ in 0..tests::setting::setting("E2E_ROUNDS", 1) {
         for (what, hit) in [
             ("master process", process as fn(&Cluster<'_>)),
             ("slave process", slave),
@@ -124,7 +124,7 @@ fn operator(cluster: &Cluster<'_>, load: &Load) -> String {
     let marked = load.mark();
     cluster.scale(3);
     let mut random = tests::random::Random::new(tests::setting::setting("E2E_SEED", 1));
-    let times = 4 + tests::setting::setting("E2E_KILLS", 1);
+    let times = 4 + tests::setting::setting("E2E_ROUNDS", 1);
     for _ in 0..times {
         std::thread::sleep(Duration::from_millis(random.below(3000) as u64));
         kill_operator(cluster.kube);
