@@ -9,6 +9,7 @@ use protocol::bodies::consumer_list::ConsumerIdList;
 use protocol::bodies::ha_runtime_info::HaRuntimeInfo;
 use protocol::bodies::heartbeat::HeartbeatData;
 use protocol::bodies::kv_table::KvTable;
+use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::TopicConfig;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::json::JsonBody;
@@ -259,6 +260,11 @@ pub async fn create_topic(client: &Client, topic: &TopicConfig) -> Result<(), Re
         attributes: (!attributes.is_empty()).then_some(Cow::Owned(attributes)),
     };
     plain(client, RequestCode::UPDATE_AND_CREATE_TOPIC, &header, &[]).await
+}
+
+/// Creates a subscription group or changes its settings.
+pub async fn create_group(client: &Client, group: &SubscriptionGroupConfig) -> Result<(), RequestError> {
+    plain(client, RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &NoFields, &group.encode()).await
 }
 
 /// Deletes a topic and its messages.

@@ -3,13 +3,22 @@
 //!
 //! | Module   | Holds                                                                       |
 //! |----------|-----------------------------------------------------------------------------|
+//! | [`real`] | the members of real clusters, and a bound on each call                      |
+//! | `admin_port` | status and settings, by HTTP                                            |
+//! | `look`, `held`, `idle` | what a draining group holds: asked, decided, and for how long nobody reads |
+//! | `copying` | topics and subscription groups for a group that joins                      |
 //! | [`fake`] | members whose answers are set, for tests of what is made of them            |
 //!
 //! An answer that did not come is [`Answer::Unknown`], never a zero and never the answer of before.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin_port;
+mod copying;
 pub mod fake;
+mod held;
+mod idle;
+mod look;
+pub mod real;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +26,8 @@ use std::net::SocketAddr;
 
 use futures::future::BoxFuture;
 use planner::facts::{Answer, DrainFacts, MemberFacts};
+
+pub use real::Real;
 
 /// A broker's admin port and what opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -212,7 +212,7 @@ pub struct NodeFacts {
 /// What keeps a group from going.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DrainFacts {
-    /// Whether no name server's routes lead producers to the group.
+    /// Whether every name server answered and none of their routes leads producers to the group.
     pub routes_are_read_only: bool,
     /// Messages that consumer groups with members have not read, retried and delayed messages among them.
     pub remaining: u64,

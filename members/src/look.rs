@@ -1,0 +1,146 @@
+//! Asks brokers and name servers what a draining group still holds; what that means is decided in `held.rs`.
+
+use std::collections::BTreeSet;
+
+use client::{CallError, Client, Connections, RequestError, namesrv, replica, survey};
+use futures::future::{BoxFuture, FutureExt, TryFutureExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use protocol::bodies::connection::ConsumerConnection;
+use protocol::bodies::heartbeat::MessageModel;
+use protocol::bodies::topic_config::{TopicConfig, perm};
+use protocol::codes::ResponseCode;
+
+use crate::held::{Bounds, Connected, Found, Kind, Topic, kind};
+use crate::{Draining, Master};
+
+/// How many requests one look has under way.
+pub(crate) const REQUESTS_AT_ONCE: usize = 16;
+const MESSAGE_TYPE: &str = "message.type";
+const ORDERED: &str = "FIFO";
+
+/// Why something was not found out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("{address} is not broker {name}")]
+    Another { name: String, address: String },
+    #[error("messages moved on it during each of {looks} looks")]
+    Restless { looks: usize },
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) found: Found,
+    /// Whether messages came into the broker's log meanwhile. One that was moved, to be read later or again, may have
+    /// been missed where it was and where it went.
+    pub(crate) moved: bool,
+}
+
+/// Connects to a master and checks that it is the one.
+pub(crate) async fn open(connections: &Connections, master: &Master) -> Result<Client, LookError> {
+    let client = connections.to(&master.address).await?;
+    if survey::system_topics(&client).await?.contains(&master.name) {
+        return Ok(client);
+    }
+    Err(LookError::Another { name: master.name.clone(), address: master.address.clone() })
+}
+
+/// Finds out what the group's master holds and for whom.
+pub(crate) async fn look(connections: &Connections, draining: &Draining) -> Result<Seen, LookError> {
+    let master = open(connections, &draining.master).await?;
+    let others = each(draining.other_masters.iter().map(|other| open(connections, other))).await?;
+    let all: Vec<Client> = std::iter::once(master.clone()).chain(others).collect();
+
+    let begin = replica::log_bounds(&master).await?.end;
+    let mut found = Found {
+        offsets: replica::offsets(&master).await?,
+        delay_offsets: survey::delay_offsets(&master).await?,
+        ..Found::default()
+    };
+    for answer in each(all.iter().map(replica::groups)).await? {
+        found.groups.extend(answer.subscription_group_table.into_keys());
+    }
+    let configs = replica::topics(&master).await?.topic_config_table.into_values();
+    let counted = configs.filter(|config| kind(&config.topic_name) != Kind::Notes);
+    found.topics = each(counted.map(|config| topic(&master, config))).await?.into_iter().collect();
+
+    let holding: Vec<String> =
+        found.topics.iter().filter(|(_, topic)| !topic.is_empty()).map(|(name, _)| name.clone()).collect();
+    let pairs = holding.iter().flat_map(|name| all.iter().map(move |client| (name, client)));
+    let readers =
+        each(pairs.map(|(name, client)| survey::readers(client, name).map_ok(move |groups| (name, groups))));
+    for (name, groups) in readers.await? {
+        found.readers.entry(name.clone()).or_default().extend(groups);
+    }
+
+    let owed: BTreeSet<String> =
+        holding.iter().flat_map(|name| found.owed(name)).map(str::to_owned).collect();
+    let pairs = owed.iter().flat_map(|group| all.iter().map(move |client| (group, client)));
+    let connected = each(
+        pairs.map(|(group, client)| survey::consumers(client, group).map_ok(move |there| (group, there))),
+    );
+    for (group, there) in connected.await? {
+        found.connected.entry(group.clone()).or_default().extend(there.map(of_connection));
+    }
+
+    let moved = replica::log_bounds(&master).await?.end != begin;
+    Ok(Seen { found, moved })
+}
+
+/// Whether each name server says that producers are not led to the group. All of the broker's topics are asked for: a
+/// name server may have taken only an older registration.
+pub(crate) async fn routes_are_read_only(
+    connections: &Connections,
+    draining: &Draining,
+) -> Result<bool, LookError> {
+    let master = open(connections, &draining.master).await?;
+    let topics: Vec<String> = replica::topics(&master).await?.topic_config_table.into_keys().collect();
+    let name_servers = each(draining.name_servers.iter().map(|address| connections.to(address))).await?;
+    let pairs = topics.iter().flat_map(|topic| name_servers.iter().map(move |client| (topic, client)));
+    let group = &draining.master.name;
+    let leads = each(pairs.map(|(topic, client)| leads_producers(client, topic, group)));
+    Ok(!leads.await?.contains(&true))
+}
+
+async fn leads_producers(client: &Client, topic: &str, group: &str) -> Result<bool, RequestError> {
+    match namesrv::topic_route(client, topic).await {
+        Ok(route) => {
+            Ok(route.queue_datas.iter().any(|at| at.broker_name == group && perm::is_writeable(at.perm)))
+        }
+        Err(error) if error.refusal() == Some(ResponseCode::TOPIC_NOT_EXIST) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn topic(master: &Client, config: TopicConfig) -> Result<(String, Topic), RequestError> {
+    let queues = survey::queues(master, &config.topic_name).await?;
+    let bounds = |(id, at): (i32, protocol::bodies::stats::TopicOffset)| {
+        (id, Bounds { min: at.min_offset, max: at.max_offset })
+    };
+    let ordered =
+        config.order || config.attributes.get(MESSAGE_TYPE).is_some_and(|kind| kind.as_str() == ORDERED);
+    Ok((config.topic_name, Topic { ordered, queues: queues.into_iter().map(bounds).collect() }))
+}
+
+fn of_connection(connection: ConsumerConnection) -> Connected {
+    Connected {
+        broadcasts: connection.message_model == MessageModel::Broadcasting,
+        topics: connection.subscription_table.into_keys().collect(),
+    }
+}
+
+/// Waits for some requests, [`REQUESTS_AT_ONCE`] at a time; one that fails ends it.
+pub(crate) fn each<'a, F, R, E>(requests: impl Iterator<Item = F>) -> BoxFuture<'a, Result<Vec<R>, LookError>>
+where
+    F: Future<Output = Result<R, E>> + Send + 'a,
+    R: Send + 'a,
+    E: Send + 'a,
+    LookError: From<E>,
+{
+    let requests: Vec<F> = requests.collect();
+    stream::iter(requests).buffered(REQUESTS_AT_ONCE).map_err(LookError::from).try_collect().boxed()
+}
