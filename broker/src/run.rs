@@ -386,8 +386,11 @@ async fn drain(leader: &Leader, timeout: std::time::Duration) {
 async fn watch_readiness(broker: Arc<Broker>, health: Health, mut registered: watch::Receiver<bool>) {
     let mut link = broker.slave.as_ref().map(|slave| slave.changes());
     let mut was = None;
+    let mut settings = broker.live.changes();
     loop {
-        let is = readiness(*registered.borrow_and_update(), broker.slave.as_deref());
+        settings.mark_unchanged();
+        let registered_once = *registered.borrow_and_update() || broker.live.load().name_servers.is_empty();
+        let is = readiness(registered_once, broker.slave.as_deref());
         if was.as_ref() != Some(&is) {
             match &is {
                 Ok(()) => {
@@ -405,6 +408,7 @@ async fn watch_readiness(broker: Arc<Broker>, health: Health, mut registered: wa
         }
         tokio::select! {
             Ok(()) = registered.changed() => {}
+            Ok(()) = settings.changed() => {}
             () = next_change(link.as_mut()) => {}
         }
     }

@@ -58,9 +58,13 @@ fn append_all(store: &Store, who: u64, clock: &AtomicI64) -> u64 {
 
 fn wait_until_flushed(store: &Store, end: u64) {
     store.request_flush(end);
+    wait_until("the flush that was asked for", || store.flushed_offset() >= end);
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
-    while store.flushed_offset() < end {
-        assert!(begun.elapsed() < Duration::from_secs(20), "flush up to {end} was asked for and never came");
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "not in time: {what}");
         thread::yield_now();
     }
 }
@@ -204,4 +208,25 @@ fn a_store_that_is_dropped_without_a_close_gives_its_folder_back() {
         assert!(begun.elapsed() < Duration::from_secs(5), "a waiting thread keeps the store open");
         thread::yield_now();
     }
+}
+
+#[test]
+fn flush_interval_and_retention_change_while_the_store_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let hours = Duration::from_secs(100 * 3600);
+    let before = config(dir.path());
+    let store =
+        Store::open(StoreConfig { flush_interval: hours, ..before.clone() }, Arc::new(RealDisk)).unwrap();
+    store.start().unwrap();
+    let mut batch = Batch::default();
+    push(&store, &mut batch, "T", 0, "", b"one");
+    let end = store.append(&mut batch, 1).unwrap();
+    store.set_flush_interval(Duration::from_millis(5));
+    wait_until("a flush that nobody asked for", || store.flushed_offset() == end);
+    assert!(!store.is_full());
+    store.set_retention(RetentionPolicy { refuse_percent: 0, ..before.retention.clone() });
+    wait_until("no write is taken", || store.is_full());
+    store.set_retention(before.retention);
+    wait_until("writes are taken again", || !store.is_full());
+    store.close();
 }

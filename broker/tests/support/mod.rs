@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod follower;
+pub mod operated;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -51,6 +52,10 @@ pub struct Running {
 }
 
 fn config(dir: &Path, settings: &[(&str, &str)]) -> Config {
+    Config::from_properties(&pairs(dir, settings)).unwrap()
+}
+
+fn pairs(dir: &Path, settings: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut all = vec![
         ("storePathRootDir".to_owned(), dir.display().to_string()),
         ("brokerName".to_owned(), "b".to_owned()),
@@ -61,7 +66,7 @@ fn config(dir: &Path, settings: &[(&str, &str)]) -> Config {
         ("diskSpaceWarningLevelRatio".to_owned(), "100".to_owned()),
     ];
     all.extend(settings.iter().map(|(k, v)| (k.to_string(), v.to_string())));
-    Config::from_properties(&all).unwrap()
+    all
 }
 
 impl Running {
@@ -83,6 +88,11 @@ impl Running {
 
     pub fn ask_to_stop(&self) {
         self.shutdown.trigger();
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(self) -> Result<(), broker::RunError> {
+        soon("broker ends", self.task).await.unwrap()
     }
 
     pub async fn stop(self) {
