@@ -4,7 +4,7 @@
 //! |---------------------------|-----------------------------------------------------------------|
 //! | [`namesrv`], [`broker`]   | one function per request we send                                |
 //! | [`replica`]               | the requests of a slave to its master                           |
-//! | [`survey`]              | looks at a broker as a whole: what it holds and for whom         |
+//! | [`survey`]                | looks at a broker as a whole: what it holds and for whom        |
 //! | [`connections`]           | one connection per address, made anew when it is lost           |
 //! | [`routes`]                | where the queues of a topic are, remembered for half a minute   |
 //! | [`producer`], [`consumer`]| small; for the proxy, the benchmark, the command line and tests |

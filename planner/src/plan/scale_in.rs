@@ -58,7 +58,11 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
         return waiting("OrderedTopic", "Draining", text);
     }
     if !found.routes_are_read_only {
-        return waiting("Draining", "WriteDisabled", "a name server still leads producers to it, or does not answer".to_owned());
+        return waiting(
+            "Draining",
+            "WriteDisabled",
+            "a name server still leads producers to it, or does not answer".to_owned(),
+        );
     }
     let late = elapsed(drain.started, drain.now) > drain.timeout;
     if found.remaining > 0 {
