@@ -144,6 +144,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_process_that_waited_for_its_settings_recovers_as_long_as_one_that_did_not() {
+        let health = Health::new();
+        health.set_started();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        health.set_recovering();
+        tokio::time::advance(Duration::from_secs(119)).await;
+        assert_eq!(health.live(), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(health.live(), Err("no progress of the recovery for 120 s".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_beating_task_keeps_it_alive_until_the_stop() {
         let (health, shutdown) = (Health::new(), Shutdown::new());
         health.set_started();

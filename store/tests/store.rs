@@ -401,3 +401,20 @@ fn a_check_tells_sound_from_damaged() {
     file.write_at(b"!", 120).unwrap();
     assert_eq!(store::check::check(&disk, Path::new("/s")).unwrap().problems.len(), 1);
 }
+
+#[test]
+fn a_start_that_reads_records_and_opens_segments_shows_its_progress() {
+    let disk = MemoryDisk::new(1 << 24);
+    let steps = |disk: &MemoryDisk| {
+        let steps = std::cell::Cell::new(0);
+        let count = || steps.set(steps.get() + 1);
+        Store::open_watched(config(), Arc::new(disk.clone()), &count).unwrap();
+        steps.get()
+    };
+    let when_empty = steps(&disk);
+    let store = open(&disk);
+    fill(&store, 0..10);
+    // Ended like a killed process: all of it is read again.
+    drop(store);
+    assert!(steps(&disk) >= when_empty + 10, "each record is a step");
+}
