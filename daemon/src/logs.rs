@@ -108,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn the_level_changes_while_the_process_logs() {
+        init(LogFormat::Text, "warn").unwrap();
+        let enabled = || (tracing::enabled!(tracing::Level::WARN), tracing::enabled!(tracing::Level::DEBUG));
+        assert_eq!(enabled(), (true, false));
+        set_level("debug").unwrap();
+        assert_eq!(enabled(), (true, true));
+        assert!(set_level("loud").is_err());
+        assert_eq!(enabled(), (true, true));
+        set_level("off").unwrap();
+        assert_eq!(enabled(), (false, false));
+    }
+
+    #[test]
     fn a_wrong_level_is_answered_with_its_value_and_the_remedy() {
         // A word that is no level would silence everything but a crate of that name.
         for level in ["store=loud", "loud", "info,loud"] {
