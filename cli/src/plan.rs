@@ -124,7 +124,8 @@ fn now() -> anyhow::Result<Timestamp> {
 fn anew(after: &Validated, operator: &OperatorSettings, now: Timestamp) -> Report {
     let facts = new_cluster(after, operator);
     let rehearsal = rehearse(after, &facts, now);
-    finish(after, Report::of(&facts, &rehearsal, Vec::new(), changed(&facts, &rehearsal, &BTreeMap::new())))
+    let objects = changed(&facts, &rehearsal, &BTreeMap::new());
+    without_kubernetes(finish(after, Report::of(&facts, &rehearsal, Vec::new(), objects)))
 }
 
 /// A cluster that runs as another manifest says.
@@ -148,7 +149,21 @@ fn from(before: &Validated, after: &Validated, now: Timestamp) -> anyhow::Result
     let rehearsal = rehearse(after, &facts, now);
     let owned = facts.objects.iter().map(|(reference, observed)| (reference.clone(), observed.json.clone()));
     let objects = changed(&facts, &rehearsal, &owned.collect());
-    Ok(finish(after, Report::of(&facts, &rehearsal, manifest::changes(before, after), objects)))
+    let fields = manifest::changes(before, after);
+    Ok(without_kubernetes(finish(after, Report::of(&facts, &rehearsal, fields, objects))))
+}
+
+/// Says so where addresses are shown that only Kubernetes gives.
+fn without_kubernetes(mut report: Report) -> Report {
+    let made_up = |value: &Value| {
+        let text = value.to_string();
+        ["198.51.100.", "192.0.2.", "203.0.113.", "10.96."].iter().any(|range| text.contains(range))
+    };
+    let paths = report.objects.iter().flat_map(|object| &object.paths);
+    if paths.filter_map(|path| path.after.as_ref()).any(made_up) {
+        report.notes.push("addresses and node ports are made up: Kubernetes gives them".to_owned());
+    }
+    report
 }
 
 /// A paused cluster came to be before it was paused, a stopped one before it was stopped.

@@ -6,7 +6,7 @@ use manifest::FieldChange;
 use manifest::cluster::ClusterStatus;
 use planner::facts::Facts;
 use planner::labels::CLUSTER_UID;
-use planner::object::Kind;
+use planner::object::{Kind, Object};
 use planner::rehearse::{Moment, Pause, Rehearsal};
 use planner::step::{Action, Class, Step, Waiting};
 use serde::Serialize;
@@ -174,8 +174,7 @@ fn steps(facts: &Facts, rehearsal: &Rehearsal) -> Vec<String> {
                 told.push(format!("StatefulSet {name} is made again for other volumes; its pods go on"));
             }
             Action::Apply { object, .. } if step.class != Class::None => {
-                let replicas = &object.json["spec"]["replicas"];
-                told.push(format!("{} goes to {replicas} pods", object.reference));
+                told.push(goes_to(object));
             }
             Action::Apply { object, .. } if object.reference.kind == Kind::StatefulSet => {
                 told.extend(more_pods(facts, object));
@@ -184,14 +183,31 @@ fn steps(facts: &Facts, rehearsal: &Rehearsal) -> Vec<String> {
         }
     }
     told.dedup();
+    told.extend(left(facts, rehearsal));
     told
 }
 
-fn more_pods(facts: &Facts, object: &planner::object::Object) -> Option<String> {
+fn more_pods(facts: &Facts, object: &Object) -> Option<String> {
     let replicas = |json: &serde_json::Value| json["spec"]["replicas"].as_u64();
     let before = facts.objects.get(&object.reference).and_then(|observed| replicas(&observed.json))?;
-    let after = replicas(&object.json).filter(|after| *after > before)?;
-    Some(format!("{} goes to {after} pods", object.reference))
+    (replicas(&object.json)? > before).then(|| goes_to(object))
+}
+
+fn goes_to(object: &Object) -> String {
+    let replicas = object.json["spec"]["replicas"].as_u64().unwrap_or(0);
+    format!("{} goes to {replicas} {}", object.reference, if replicas == 1 { "pod" } else { "pods" })
+}
+
+/// Volumes that stay when their members go.
+fn left(facts: &Facts, rehearsal: &Rehearsal) -> Option<String> {
+    let has_pod = |facts: &Facts, claim: &str| {
+        let pod = claim.strip_prefix("data-").unwrap_or(claim);
+        facts.pods.iter().any(|known| known.name == pod)
+    };
+    let after = &rehearsal.after;
+    let left = after.claims.iter().map(|claim| claim.name.as_str());
+    let left: Vec<&str> = left.filter(|claim| has_pod(facts, claim) && !has_pod(after, claim)).collect();
+    (!left.is_empty()).then(|| format!("volume claims that stay, with what is on them: {}", left.join(", ")))
 }
 
 fn of_claim(facts: &Facts, claim: &str, patch: &serde_json::Value) -> Option<String> {

@@ -11,6 +11,8 @@ use super::report::{Report, count};
 const MOST_PATHS: usize = 6;
 /// The longest value that is shown whole.
 const LONGEST_VALUE: usize = 48;
+/// Of a longer one, how much from where it differs on.
+const CONTEXT: usize = 40;
 
 /// Writes a report.
 pub fn text(report: &Report) -> String {
@@ -99,21 +101,28 @@ fn object(object: &ObjectChange) -> Vec<String> {
 
 fn change(before: &Option<Value>, after: &Option<Value>) -> String {
     match (before, after) {
-        (None, Some(after)) => format!("set to {}", shown(after)),
-        (Some(before), None) => format!("{} removed", shown(before)),
+        (None, Some(after)) => format!("set to {}", shortened(&after.to_string(), 0)),
+        (Some(before), None) => format!("{} removed", shortened(&before.to_string(), 0)),
         (before, after) => {
-            let of = |value: &Option<Value>| value.as_ref().map(shown).unwrap_or_default();
-            format!("{} -> {}", of(before), of(after))
+            let of = |value: &Option<Value>| value.as_ref().map(Value::to_string).unwrap_or_default();
+            let (before, after) = (of(before), of(after));
+            let same =
+                before.chars().zip(after.chars()).take_while(|(before, after)| before == after).count();
+            format!("{} -> {}", shortened(&before, same), shortened(&after, same))
         }
     }
 }
 
-fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    match text.chars().count() > LONGEST_VALUE {
-        true => text.chars().take(LONGEST_VALUE).chain("...".chars()).collect(),
-        false => text,
+/// A long text from where it differs on, after that many characters.
+fn shortened(text: &str, same: usize) -> String {
+    let length = text.chars().count();
+    if length <= LONGEST_VALUE {
+        return text.to_owned();
     }
+    let cut = (same + CONTEXT).saturating_sub(LONGEST_VALUE).min(length - LONGEST_VALUE);
+    let middle: String = text.chars().skip(cut).take(LONGEST_VALUE).collect();
+    let dots = |is: bool| if is { "..." } else { "" };
+    format!("{}{middle}{}", dots(cut > 0), dots(cut + LONGEST_VALUE < length))
 }
 
 fn plural(count: usize, what: &str) -> String {
