@@ -1,0 +1,103 @@
+//! The API server's client: every request is counted, none waits for ever. Which path belongs to which kind is said
+//! here and nowhere else.
+
+use std::time::Duration;
+
+use kube::api::{ApiResource, DynamicObject};
+use kube::client::ClientBuilder;
+use kube::{Api, Client, Config};
+use planner::object::Kind;
+
+use crate::metrics::Counters;
+
+/// How long the API server may take to answer anything but a watch.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection to it may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The managers of fields, by what is written.
+pub const CLUSTER_MANAGER: &str = "gantry-operator/cluster";
+pub const CHILD_MANAGER: &str = "gantry-operator/role";
+pub const STATUS_MANAGER: &str = "gantry-operator/status";
+
+/// Makes a client that counts its requests.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub fn client(mut config: Config, counters: Counters) -> Result<Client, kube::Error> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let count = tower::util::MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
+        counters.request(request.method().as_str(), request.uri());
+        request
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
+}
+
+/// Returns where a kind of child is found.
+pub fn resource(kind: Kind) -> ApiResource {
+    let plural = match kind {
+        Kind::ServiceAccount => "serviceaccounts",
+        Kind::Secret => "secrets",
+        Kind::ConfigMap => "configmaps",
+        Kind::Service => "services",
+        Kind::StatefulSet => "statefulsets",
+        Kind::PodDisruptionBudget => "poddisruptionbudgets",
+        Kind::NetworkPolicy => "networkpolicies",
+        Kind::PodMonitor => "podmonitors",
+        Kind::PrometheusRule => "prometheusrules",
+    };
+    named(kind.api_version(), kind.as_str(), plural)
+}
+
+pub fn clusters() -> ApiResource {
+    named(manifest::API_VERSION, manifest::KIND, "rocketmqclusters")
+}
+
+pub fn pods() -> ApiResource {
+    named("v1", "Pod", "pods")
+}
+
+pub fn claims() -> ApiResource {
+    named("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+}
+
+pub fn nodes() -> ApiResource {
+    named("v1", "Node", "nodes")
+}
+
+pub fn storage_classes() -> ApiResource {
+    named("storage.k8s.io/v1", "StorageClass", "storageclasses")
+}
+
+fn named(api_version: &str, kind: &str, plural: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
+/// Returns the objects of a kind in a namespace, or in all.
+pub fn objects(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+/// Whether the kinds of the Prometheus operator are served here. Asked once, at the start.
+///
+/// # Errors
+/// The API server did not answer.
+pub async fn has_monitoring_kinds(client: &Client) -> Result<bool, kube::Error> {
+    match client.list_api_group_resources("monitoring.coreos.com/v1").await {
+        Ok(served) => Ok([Kind::PodMonitor, Kind::PrometheusRule]
+            .into_iter()
+            .all(|kind| served.resources.iter().any(|resource| resource.kind == kind.as_str()))),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
