@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint}
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use serde_json::Value;
 
-use crate::cluster::{Brokers, ClusterSpec, Listener, Resources, Scheduling};
+use crate::cluster::{Brokers, ClusterSpec, Listener, ListenerType, Resources, Scheduling};
 use crate::embedded;
 use crate::pod_template;
 use crate::problem::{Problem, child};
@@ -17,6 +17,7 @@ use crate::units::{DURATION_FORM, format_duration, parse_amount, parse_duration}
 
 /// The words of address patterns.
 const WORDS: [&str; 6] = ["{cluster}", "{group}", "{ordinal}", "{pod}", "{node}", "{zone}"];
+const HIGHEST_PORT: i32 = 65_535;
 const LONGEST_WINDOW: &str = "168h";
 
 const NAME_FORM: &str =
@@ -42,6 +43,7 @@ pub(crate) fn check(spec: &ClusterSpec) -> Vec<Problem> {
             found.0.extend(pod_template::check(&format!("spec.{role}.podTemplate"), main, template));
         }
     }
+    found.node_ports(spec);
     for (index, listener) in spec.listeners.iter().enumerate() {
         found.listener(&format!("spec.listeners[{index}]"), listener, &spec.brokers);
     }
@@ -175,18 +177,40 @@ impl Found {
                 self.refuse(&format!("{path}.loadBalancer.sourceRanges[{index}]"), range.as_str(), text);
             }
         }
-        if let Some(base) = listener.node_port.base {
-            let last = base + 10 * (brokers.groups - 1).max(0) + brokers.replicas_per_group - 1;
-            if last > 65_535 {
-                let text = format!(
-                    "must be smaller: the last broker would have port {last}, and 65535 is the highest"
-                );
-                self.refuse(&format!("{path}.nodePort.base"), base, text);
-            }
-        }
         for (index, peer) in listener.network_policy_peers.iter().enumerate() {
             let path = format!("{path}.networkPolicyPeers[{index}]");
             self.0.extend(embedded::check::<NetworkPolicyPeer>(&path, peer));
+        }
+    }
+
+    /// Each broker has a port of its own on all nodes.
+    fn node_ports(&mut self, spec: &ClusterSpec) {
+        let mut taken = BTreeMap::new();
+        for (index, listener) in spec.listeners.iter().enumerate() {
+            let Some(base) = listener.node_port.base.filter(|_| listener.kind == ListenerType::NodePort)
+            else {
+                continue;
+            };
+            let path = format!("spec.listeners[{index}].nodePort.base");
+            let ports = (0..spec.brokers.groups).flat_map(|group| {
+                (0..spec.brokers.replicas_per_group).map(move |ordinal| base + 10 * group + ordinal)
+            });
+            for port in ports {
+                let text = match taken.insert(port, &listener.name) {
+                    _ if port > HIGHEST_PORT => {
+                        format!(
+                            "must be smaller: a broker would have port {port}, and {HIGHEST_PORT} is the highest"
+                        )
+                    }
+                    Some(other) if *other != listener.name => format!(
+                        "is too near to that of listener {other}: both would have port {port}; a broker has the base plus \
+                         10 times its group plus its ordinal"
+                    ),
+                    _ => continue,
+                };
+                self.refuse(&path, base, text);
+                break;
+            }
         }
     }
 

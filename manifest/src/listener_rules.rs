@@ -1,10 +1,21 @@
 //! Rules of listeners and zones, which only Kubernetes has: the same as in `rules.rs`, with the values in the words.
 
+use std::collections::BTreeSet;
+
 use crate::cluster::{ClusterSpec, Listener, ListenerType, Scheduling, Spread};
 use crate::problem::Problem;
 
 /// Taken by replication, health and administration.
 const TAKEN_PORTS: [i32; 6] = [5557, 5558, 5559, 5560, 10912, 10914];
+/// Of the name servers' pods.
+const HEALTH_PORT: i32 = 5557;
+/// On the network of the node, the group of number g has its ports so much higher than the first: for clients and
+/// replication, for health and administration. Numbers of groups go up to 999.
+const CLIENT_STEP: i32 = 4;
+const HEALTH_STEP: i32 = 2;
+const HIGHEST_GROUP: i32 = 999;
+const REPLICATION_PORT: i32 = 10912;
+const HIGHEST_PORT: i32 = 65_535;
 /// The name server's first port; each listener has the one after that of the listener before.
 const NAME_SERVER_PORT: i32 = 9876;
 
@@ -57,7 +68,19 @@ fn check_listener(index: usize, listener: &Listener, earlier: &[Listener], probl
         let text = format!("is the name servers' port of listener {} already; choose another", other.name);
         refuse("nameServerPort", asked.into(), text);
     }
+    if asked == HEALTH_PORT {
+        refuse(
+            "nameServerPort",
+            asked.into(),
+            "is taken by the name servers' health; choose another".to_owned(),
+        );
+    }
     let hosts = |listener: &Listener| listener.kind == ListenerType::HostNetwork;
+    if hosts(listener) && meets_another_group(port) {
+        let text = "would meet a port of another group on one node, or go beyond 65535: group g has its ports 4*g higher; \
+                    choose an odd one between 14911 and 61539, such as 20911";
+        refuse("port", port.into(), text.to_owned());
+    }
     if hosts(listener) && earlier.iter().any(hosts) {
         refuse("type", "HostNetwork".into(), "only one listener may have this type".to_owned());
     }
@@ -66,6 +89,18 @@ fn check_listener(index: usize, listener: &Listener, earlier: &[Listener], probl
         let text = "needs advertised.hostTemplate, for example \"{pod}.mq.example.com\"";
         refuse("type", "Template".into(), text.to_owned());
     }
+}
+
+/// Whether two groups on one node could want the same port, or one a port that does not exist.
+fn meets_another_group(port: i32) -> bool {
+    let groups = || 0..=HIGHEST_GROUP;
+    let others = groups().flat_map(|group| {
+        let health = HEALTH_PORT + HEALTH_STEP * group;
+        [REPLICATION_PORT + CLIENT_STEP * group, health, health + 1]
+    });
+    let others: BTreeSet<i32> = others.collect();
+    let own = groups().flat_map(|group| [port + CLIENT_STEP * group, port - 2 + CLIENT_STEP * group]);
+    own.into_iter().any(|own| others.contains(&own) || own > HIGHEST_PORT)
 }
 
 fn name_server_port(index: usize, listener: &Listener) -> i32 {
@@ -84,4 +119,24 @@ fn check_zones(role: &str, scheduling: &Scheduling) -> Option<Problem> {
     );
     let zones = scheduling.zones.clone().into();
     Some(Problem::with_value(&format!("spec.{role}.scheduling.zones"), &zones, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_on_one_node_keep_out_of_each_others_way() {
+        for (port, meets) in [
+            (10911, false),
+            (20911, false),
+            (20912, false),
+            (10916, true),
+            (6001, true),
+            (61539, false),
+            (61540, true),
+        ] {
+            assert_eq!(meets_another_group(port), meets, "{port}");
+        }
+    }
 }

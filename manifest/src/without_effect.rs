@@ -55,3 +55,57 @@ pub(crate) fn check(spec: &ClusterSpec) -> Vec<Problem> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_is_named_only_when_another_one_leaves_no_use_for_it() {
+        let listener = |kind: &str, more: &str| {
+            json!({ "listeners": [{ "name": "out", "type": kind, "port": 20911, more: match more {
+                "nodePort" => json!({ "base": 30100 }),
+                _ => json!({ "class": "x" }),
+            } }] })
+        };
+        let brokers = |fields: serde_json::Value| json!({ "brokers": fields });
+        let cases = [
+            (brokers(json!({})), ""),
+            (brokers(json!({ "flush": { "mode": "Async", "interval": "1s" } })), ""),
+            (brokers(json!({ "flush": { "mode": "Sync" } })), ""),
+            (
+                brokers(json!({ "flush": { "mode": "Sync", "interval": "1s" } })),
+                "spec.brokers.flush.interval",
+            ),
+            (brokers(json!({ "scaleIn": { "idleGroups": "Drop", "ignoreIdleGroupsAfter": "1h" } })), ""),
+            (
+                brokers(json!({ "scaleIn": { "ignoreIdleGroupsAfter": "1h" } })),
+                "spec.brokers.scaleIn.ignoreIdleGroupsAfter",
+            ),
+            (brokers(json!({ "storage": { "onLostVolume": "Replace" } })), ""),
+            (
+                brokers(json!({ "replicasPerGroup": 1, "storage": { "onLostVolume": "Replace" } })),
+                "spec.brokers.storage.onLostVolume",
+            ),
+            (
+                brokers(json!({ "storage": { "type": "EmptyDir", "storageClassName": "x" } })),
+                "spec.brokers.storage.storageClassName",
+            ),
+            (listener("LoadBalancer", "loadBalancer"), ""),
+            (listener("NodePort", "loadBalancer"), "spec.listeners[0].loadBalancer"),
+            (listener("NodePort", "nodePort"), ""),
+            (listener("LoadBalancer", "nodePort"), "spec.listeners[0].nodePort"),
+        ];
+        for (mut fields, expected) in cases {
+            fields["version"] = json!("0.1.0");
+            if fields["brokers"].is_null() {
+                fields["brokers"] = json!({});
+            }
+            let found = check(&serde_json::from_value(fields.clone()).unwrap());
+            let paths: Vec<&str> = found.iter().map(|problem| problem.path.as_str()).collect();
+            assert_eq!(paths.join(" "), expected, "{fields}");
+        }
+    }
+}

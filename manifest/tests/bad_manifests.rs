@@ -756,3 +756,84 @@ fn no_text_however_broken_is_more_than_refused() {
         }
     }
 }
+
+#[test]
+fn what_kubernetes_would_refuse_later_is_refused_now() {
+    let listeners = |more: &str| {
+        spec(&format!("listeners: [{{ name: internal, type: PodService, port: 10911 }}, {more}]"))
+    };
+    let nodes = |bases: [&str; 2]| {
+        let [one, other] = bases.map(|base| format!("nodePort: {{ base: {base} }}"));
+        listeners(&format!(
+            "{{ name: a, type: NodePort, port: 20911, {one} }}, {{ name: b, type: NodePort, port: 21911, {other} }}"
+        ))
+    };
+    check(&[
+        (
+            brokers("storage: { size: 1Gi, storageClassName: Fast_SSD }")
+                .replace("storage: { size: 10Gi }, ", ""),
+            &[
+                r#"spec.brokers.storage.storageClassName: "Fast_SSD": must be lower-case letters, digits, dashes and dots, with a letter or digit at both ends"#,
+            ],
+        ),
+        (
+            spec("image: { pullSecrets: [{ name: my secret }], overrides: { broker: \"a b\" } }"),
+            &[
+                r#"spec.image.overrides.broker: "a b": must be an image's reference, such as registry.example.com/mq/gantry-broker:0.1.0"#,
+                r#"spec.image.pullSecrets[0].name: "my secret": must be lower-case letters, digits, dashes and dots, with a letter or digit at both ends"#,
+            ],
+        ),
+        (
+            brokers("scheduling: { nodeSelector: { disk: \"fast!\" }, priorityClassName: High }"),
+            &[
+                r#"spec.brokers.scheduling.nodeSelector.disk: "fast!": must be at most 63 letters, digits, -, _ and ., with a letter or digit at both ends"#,
+                r#"spec.brokers.scheduling.priorityClassName: "High": must be lower-case letters, digits, dashes and dots, with a letter or digit at both ends"#,
+            ],
+        ),
+        (
+            brokers("resources: { limits: { \"a/b/c\": \"1\" } }"),
+            &[r#"spec.brokers.resources.limits["a/b/c"]: "1": is of no resource; cpu and memory are"#],
+        ),
+        (
+            listeners(
+                "{ name: out, type: LoadBalancer, port: 20911, loadBalancer: { sourceRanges: [10.0.0.0] } }",
+            ),
+            &[
+                r#"spec.listeners[1].loadBalancer.sourceRanges[0]: "10.0.0.0": must be a range of addresses, such as 203.0.113.0/24"#,
+            ],
+        ),
+        (
+            listeners("{ name: out, type: NodePort, port: 20911, networkPolicyPeers: [{ ipBlok: {} }] }"),
+            &[
+                r#"spec.listeners[1].networkPolicyPeers[0].ipBlok: {}: is not a field that Kubernetes knows here; remove it"#,
+            ],
+        ),
+        (nodes(["30100", "30200"]), &[]),
+        (
+            nodes(["30100", "30110"]),
+            &[
+                "spec.listeners[2].nodePort.base: 30110: is too near to that of listener a: both would have port 30110; a broker has the base plus 10 times its group plus its ordinal",
+            ],
+        ),
+        (
+            nodes(["30100", "65530"]),
+            &[
+                "spec.listeners[2].nodePort.base: 65530: must be smaller: a broker would have port 65540, and 65535 is the highest",
+            ],
+        ),
+        (
+            listeners("{ name: out, type: NodePort, port: 20911, nameServerPort: 5557 }"),
+            &["spec.listeners[1].nameServerPort: 5557: is taken by the name servers' health; choose another"],
+        ),
+        (
+            listeners("{ name: host, type: HostNetwork, port: 10916 }"),
+            &[
+                "spec.listeners[1].port: 10916: would meet a port of another group on one node, or go beyond 65535: group g has its ports 4*g higher; choose an odd one between 14911 and 61539, such as 20911",
+            ],
+        ),
+        (
+            brokers("rollout: { window: [{ schedule: \"0 2 * * 6\", duration: 30s }] }"),
+            &[r#"spec.brokers.rollout.window[0].duration: "30s": must be between 1m and 168h"#],
+        ),
+    ]);
+}
