@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use daemon::config::{self, ConfigErrors, UnknownKey};
+use daemon::config::{self, ConfigErrors, Reader, UnknownKey};
 
 use crate::config::Config;
 use crate::live::LiveSettings;
@@ -34,8 +34,7 @@ impl Basis {
     pub fn without_live(given: Vec<(String, String)>) -> Result<Basis, ConfigErrors> {
         let mut provisional = given.clone();
         // First, so that whatever was given wins.
-        let id = given.iter().rev().find(|(key, _)| key == "brokerId");
-        if id.is_some_and(|(_, id)| id.trim() != "0") {
+        if Reader::new(&given).text("brokerId", "0") != "0" {
             provisional.insert(0, ("brokerRole".to_owned(), "SLAVE".to_owned()));
         }
         Ok(Basis { config: Config::from_properties(&provisional)?, given })

@@ -33,7 +33,8 @@ struct Run {
     /// File of settings, `key=value` per line.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// File of settings that are taken over while the broker runs, whenever they change. Without any it waits for them.
+    /// File of settings that are taken over while the broker runs, whenever they change; stronger than all others. The
+    /// broker waits for it, unless its store has settings that it took over before.
     #[arg(long, value_name = "FILE")]
     live: Option<PathBuf>,
     /// Folder of everything; stronger than `storePathRootDir`.

@@ -215,7 +215,8 @@ impl Member {
         match Identity::open(&live.config) {
             Ok(identity) => {
                 self.begin(identity);
-                self.state.lock().unkept = !self.keep(&live.text);
+                let unkept = !self.keep(&live.text);
+                self.state.lock().unkept = unkept;
                 Ok(Some(live.config.clone()))
             }
             Err(e @ IdentityError::Io { .. }) => Err(e),

@@ -15,15 +15,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use daemon::metrics::{Metrics, RequestMetrics};
 use protocol::codes::{RequestCode, ResponseCode};
 use remoting::Stats;
 use replication::{FollowerStatus, FollowingState, Leader};
 
-use crate::broker::{Broker, now_ms};
-use crate::slave::SlaveLink;
+use crate::broker::Broker;
+use crate::slave::{SlaveLink, lag_time};
 
 /// Makes the counters of requests.
 pub fn requests() -> RequestMetrics {
@@ -132,14 +132,7 @@ fn of_slave(metrics: &Metrics, broker: &Arc<Broker>, link: &Arc<SlaveLink>) {
     gauge(
         "gantry_broker_slave_lag_seconds",
         "For how long this slave had not had everything there was, at its last contact with the master.",
-        |broker, s| {
-            let since_start = || Duration::from_millis((now_ms() - broker.boot_ms).max(0) as u64);
-            match (s.last_contact, s.caught_up_at) {
-                (Some(contact), Some(caught_up)) => contact.saturating_duration_since(caught_up),
-                _ => since_start(),
-            }
-            .as_secs_f64()
-        },
+        |broker, s| lag_time(s, broker.boot_ms).as_secs_f64(),
     );
     let counter = |name: &'static str, help: &'static str, read: fn(&SlaveLink) -> u64| {
         let link = link.clone();

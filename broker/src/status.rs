@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use client::admin_status::{AdminStatus, Follower, Role, StoreState};
 
-use crate::broker::{Broker, now_ms};
+use crate::broker::Broker;
 use crate::config::Config;
 use crate::member::Phase;
-use crate::slave::SlaveLink;
+use crate::slave::{SlaveLink, lag_time};
 
 /// Returns the status of a member. Whether it is ready, and which revision its live settings have, the caller adds.
 pub fn of(phase: &Phase, config: &Config) -> AdminStatus {
@@ -76,12 +76,7 @@ fn add_link(status: &mut AdminStatus, broker: &Broker, link: &SlaveLink) {
     }
     let following = link.following().state(Instant::now());
     let lag_bytes = following.master_end.saturating_sub(broker.store.written());
-    let since_start = || Duration::from_millis((now_ms() - broker.boot_ms).max(0) as u64);
-    let lag = match (following.last_contact, following.caught_up_at) {
-        _ if lag_bytes == 0 => Duration::ZERO,
-        (Some(contact), Some(caught_up)) => contact.saturating_duration_since(caught_up),
-        _ => since_start(),
-    };
+    let lag = if lag_bytes == 0 { Duration::ZERO } else { lag_time(&following, broker.boot_ms) };
     status.master_end = Some(following.master_end);
     status.lag_bytes = Some(lag_bytes);
     status.lag_millis = Some(lag.as_millis() as u64);

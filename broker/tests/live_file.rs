@@ -188,6 +188,23 @@ async fn a_restart_with_an_older_file_does_not_go_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_cannot_be_kept_hold_all_the_same_and_are_kept_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = ready(dir.path(), "configRevision=1").await;
+    let kept = || fs::read_to_string(dir.path().join("store/live.properties")).unwrap();
+    assert_eq!(kept(), "configRevision=1");
+    // A folder stands where the new file is to be made.
+    let in_the_way = dir.path().join("store/live.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    assert_eq!(broker.push("brokerPermission=4\nconfigRevision=5").await.0, 200);
+    let status = broker.status().await;
+    assert_eq!((status.config_revision, status.permission, kept().as_str()), (5, 4, "configRevision=1"));
+    fs::remove_dir(in_the_way).unwrap();
+    until("they are kept", || kept() == "brokerPermission=4\nconfigRevision=5").await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_store_where_another_is_expected_is_held_until_it_may_be_taken() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use replication::Following;
+use replication::{Following, FollowingState};
 use tokio::sync::watch;
 
 use super::applied::Applied;
 use super::taken::Taken;
+use crate::broker::now_ms;
 
 /// The link of a slave to its master, as requests, probes and metrics see it.
 pub struct SlaveLink {
@@ -133,6 +135,15 @@ impl SlaveLink {
             change(state);
             *state != before
         });
+    }
+}
+
+/// Returns for how long a slave had not had everything there was, at its last contact with its master; since its start
+/// if it never had.
+pub fn lag_time(following: &FollowingState, boot_ms: i64) -> Duration {
+    match (following.last_contact, following.caught_up_at) {
+        (Some(contact), Some(caught_up)) => contact.saturating_duration_since(caught_up),
+        _ => Duration::from_millis((now_ms() - boot_ms).max(0) as u64),
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub use link::{Addresses, LinkState, SlaveLink};
+pub use link::{Addresses, LinkState, SlaveLink, lag_time};
 
 use crate::broker::Broker;
 use address::{Target, decide_target};
