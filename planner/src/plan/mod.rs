@@ -107,11 +107,12 @@ fn decide(desired: &Desired, seen: &Seen) -> Outcome {
     if outcome.records != recorded {
         // Everything else follows from what is recorded.
         let status = status::recorded(desired, &outcome.records);
+        let news = news(&recorded, &outcome.records);
         outcome.steps.push(Step {
             action: Action::RecordStatus(Box::new(status)),
             class: Class::None,
-            reason: "which groups there are".to_owned(),
-            event: record_event(&recorded, &outcome.records),
+            event: news.as_ref().map(|(event, _)| *event),
+            reason: news.map_or_else(|| "which groups there are".to_owned(), |(_, words)| words),
         });
         return outcome;
     }
@@ -119,19 +120,26 @@ fn decide(desired: &Desired, seen: &Seen) -> Outcome {
     outcome
 }
 
-fn record_event(before: &Records, after: &Records) -> Option<&'static str> {
+/// Returns what is worth an event of what is recorded, and in words.
+fn news(before: &Records, after: &Records) -> Option<(&'static str, String)> {
     let entered = |state| {
-        after.groups.iter().any(|(index, record)| {
-            record.state == state && before.groups.get(index).is_some_and(|before| before.state != state)
-        })
+        let groups = after.groups.iter().filter(move |(_, record)| record.state == state);
+        let entered =
+            groups.filter(|(index, _)| before.groups.get(index).is_some_and(|before| before.state != state));
+        entered.map(|(index, _)| format!("group {index}")).collect::<Vec<_>>().join(", ")
     };
     [
-        (State::Removing, "DrainCompleted"),
-        (State::Draining, "DrainStarted"),
-        (State::Active, "GroupScaledOut"),
+        (State::Removing, "DrainCompleted", "goes"),
+        (
+            State::Draining,
+            "DrainStarted",
+            "takes no more messages and goes when its consumers have read everything",
+        ),
+        (State::Active, "GroupScaledOut", "takes messages"),
     ]
     .into_iter()
-    .find_map(|(state, event)| entered(state).then_some(event))
+    .map(|(state, event, words)| (event, entered(state), words))
+    .find_map(|(event, groups, words)| (!groups.is_empty()).then(|| (event, format!("{groups}: {words}"))))
 }
 
 fn reconcile(desired: &Desired, seen: &Seen, outcome: &mut Outcome) {
