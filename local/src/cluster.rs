@@ -55,7 +55,13 @@ impl Cluster {
         own_version(manifest)?;
         let listener: Listener = Arc::new(listener);
         let board = Board::new();
-        let machine = Machine::start(manifest, options, board.clone(), Arc::clone(&listener))?;
+        let machine = Machine::start(
+            manifest,
+            options,
+            board.clone(),
+            Arc::clone(&listener),
+            Arc::new(members::Real::new()),
+        )?;
         let data = machine.data().to_owned();
         let (orders, told) = watch::channel(Orders::default());
         let owner = tokio::spawn(look_after(machine, told));
@@ -150,7 +156,12 @@ async fn look_after(mut machine: Machine, mut orders: watch::Receiver<Orders>) {
         if let Some(manifest) = edited {
             machine.edit(&manifest);
         }
-        let wrote = machine.pass().await;
+        let mut stop = orders.clone();
+        let wrote = tokio::select! {
+            wrote = machine.pass() => wrote,
+            // Also when nobody is left who could tell.
+            _ = stop.wait_for(|orders| orders.stop) => break,
+        };
         pause = if news || wrote { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
     }
     machine.stop().await;

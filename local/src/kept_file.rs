@@ -1,5 +1,6 @@
 //! The file in the data folder that what is kept of a cluster stands in; what is found without one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,11 +16,14 @@ use crate::world::Kept;
 const TOKEN_BYTES: usize = 32;
 
 /// Reads what an earlier run kept. Without such a file the stores that are in the folder are taken as they are: an earlier
-/// version kept nothing else.
-pub(crate) fn load(data: &DataFolder, manifest: &Validated) -> Result<Kept, StartError> {
+/// version kept nothing else. With them comes a note about those that the manifest has no place for.
+pub(crate) fn load(data: &DataFolder, manifest: &Validated) -> Result<(Kept, Option<String>), StartError> {
     let path = path(data, manifest.name());
     match fs::read_to_string(&path) {
-        Ok(text) => Kept::decode(&text).map_err(|why| StartError::Kept { path, why: why.to_string() }),
+        Ok(text) => match Kept::decode(&text) {
+            Ok(kept) => Ok((kept, None)),
+            Err(why) => Err(StartError::Kept { path, why: why.to_string() }),
+        },
         Err(error) if error.kind() == ErrorKind::NotFound => found(&data.path, manifest),
         Err(source) => Err(failed("read", &path, source)),
     }
@@ -47,17 +51,31 @@ fn path(data: &DataFolder, cluster: &str) -> PathBuf {
     data.path.join(format!("{cluster}-cluster.json"))
 }
 
-fn found(data: &Path, manifest: &Validated) -> Result<Kept, StartError> {
+fn found(data: &Path, manifest: &Validated) -> Result<(Kept, Option<String>), StartError> {
     let mut kept = Kept { token: draw_token()?, ..Kept::default() };
+    let mut groups = BTreeSet::new();
     let entries = fs::read_dir(data).map_err(|source| failed("read folder", data, source))?;
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         if let Some(group) =
             group_of(&name, manifest.name()).filter(|_| data.join(&name).join("store").is_dir())
         {
+            groups.insert(group);
             kept.adopt(manifest.cluster(), &name, group);
         }
     }
-    Ok(kept)
+    let wanted = usize::try_from(manifest.cluster().spec.brokers.groups).unwrap_or(0);
+    let left: Vec<String> = groups.iter().skip(wanted).map(u32::to_string).collect();
+    let note = (!left.is_empty()).then(|| {
+        format!(
+            "{} holds messages of groups that the manifest has no place for: {}; they stay and are not served. To serve \
+             them stop this cluster, take {}-cluster.json away and raise spec.brokers.groups to {}",
+            data.display(),
+            left.join(", "),
+            manifest.name(),
+            groups.len()
+        )
+    });
+    Ok((kept, note))
 }
 
 /// Returns the group in the name of a broker's folder.

@@ -11,6 +11,7 @@
 //! | `cluster.rs` | a running cluster: launch, ready, edit, failed, stop |
 //! | `world/` | pure: what an API server would hold; carries out the planner's steps |
 //! | `machine.rs` | makes processes, folders and files of the world, and owns them |
+//! | `questions.rs` | whom to ask what before a plan is made |
 //! | `told.rs` | pure: what the user hears of plans, once |
 //! | `settings.rs`, `placement.rs` | pure: a member's settings, folder and ports on this machine |
 //! | `ports.rs` | pure: who listens where |
@@ -41,6 +42,7 @@ mod options;
 pub mod placement;
 mod port_holder;
 pub mod ports;
+mod questions;
 pub mod restart;
 mod settings;
 mod start_error;

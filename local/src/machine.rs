@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use manifest::Validated;
 use manifest::units::ByteSize;
+use members::Members;
 use planner::Timestamp;
+use planner::facts::Answer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -20,6 +22,7 @@ use crate::kept_file;
 use crate::options::LocalOptions;
 use crate::placement::{Placement, Site, store};
 use crate::ports::loopback;
+use crate::questions::{Questions, copying};
 use crate::start_error::StartError;
 use crate::supervisor::{Listener, Supervisor};
 use crate::told::Told;
@@ -38,6 +41,7 @@ pub(crate) struct Machine {
     options: Arc<LocalOptions>,
     board: Board,
     listener: Listener,
+    members: Arc<dyn Members>,
     answers: Answers,
     running: BTreeMap<String, Running>,
     /// Ends with the name of the member.
@@ -68,11 +72,14 @@ impl Machine {
         options: LocalOptions,
         board: Board,
         listener: Listener,
+        members: Arc<dyn Members>,
     ) -> Result<Machine, StartError> {
         let data = DataFolder::open(options.data.as_deref(), manifest.name())?;
         let refused = |Refused(why)| StartError::Refused(why);
         let here = manifest.elsewhere().map_err(|problems| refused(problems.into()))?;
-        let kept = kept_file::load(&data, &here)?;
+        let (kept, note) = kept_file::load(&data, &here)?;
+        note.into_iter().for_each(|note| listener(Event::Note(note)));
+        let told = Told::new(&kept, here.cluster());
         let world = World::new(here, kept, now()).map_err(refused)?;
         let site = Site {
             data: data.path.clone(),
@@ -86,10 +93,11 @@ impl Machine {
             options: Arc::new(options),
             board,
             listener,
+            members,
             answers: Answers::default(),
             running: BTreeMap::new(),
             supervisors: JoinSet::new(),
-            told: Told::default(),
+            told,
             ran: BTreeSet::new(),
             unkept: false,
             errands: Vec::new(),
@@ -120,8 +128,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Does everything that can be done now. Returns whether anything came of it.
+    /// Looks at everything and does what can be done now. Returns whether anything came of it. Safe to cancel: what was
+    /// not done is done by the next pass.
     pub(crate) async fn pass(&mut self) -> bool {
+        self.answers = Questions::of(&self.world, &self.site).ask(&*self.members).await;
         self.observe();
         let settled = self.world.settle(&self.answers, now());
         for event in self.told.of(&settled) {
@@ -137,11 +147,12 @@ impl Machine {
             return false;
         }
         self.unkept = false;
-        for errand in std::mem::take(&mut self.errands) {
-            self.run_errand(errand);
-        }
         self.run_members();
-        settled.wrote
+        let wrote = settled.wrote || !self.errands.is_empty();
+        while let Some(errand) = self.errands.pop() {
+            self.run_errand(errand).await;
+        }
+        wrote
     }
 
     /// Follows an edited manifest, or tells why not and goes on.
@@ -226,7 +237,8 @@ impl Machine {
 
     fn observe(&mut self) {
         for pod in self.world.pods.values_mut() {
-            let ready = self.board.is_ready(&pod.name);
+            let answer = self.answers.members.get(&pod.name).and_then(Answer::known);
+            let ready = self.board.is_ready(&pod.name) && answer.is_none_or(|answer| answer.ready);
             if pod.ready != ready {
                 pod.ready = ready;
                 pod.ready_since = Some(now());
@@ -309,14 +321,19 @@ impl Machine {
         notes.into_iter().for_each(|note| self.note(note));
     }
 
-    fn run_errand(&mut self, errand: Errand) {
+    async fn run_errand(&mut self, errand: Errand) {
         match errand {
             Errand::RemoveStore { pod } => {
                 if let Err(error) = files::remove_folder(&store(&self.site.folder(&pod), false)) {
                     self.note(error.to_string());
                 }
             }
-            Errand::CopyMetadata { .. } => {}
+            Errand::CopyMetadata { to } => {
+                let Some(copying) = copying(&self.world, &self.site, to) else { return };
+                if let Err(error) = self.members.copy_metadata(&copying).await {
+                    self.note(error.to_string());
+                }
+            }
         }
     }
 

@@ -103,7 +103,7 @@ impl Site {
     /// A port past 65535.
     pub(crate) fn place(&self, world: &World, pod: &PodFacts) -> Result<Placement, PortTooLarge> {
         let role = if is_broker(pod) { Role::Broker } else { Role::NameServer };
-        let ports_of = |member: &str| ports(seat(world, member)?, self.offset).ok();
+        let ports_of = |member: &str| self.ports(world, member);
         let seat = seat(world, &pod.name).unwrap_or(Seat::NameServer(u32::MAX));
         let ports = ports(seat, self.offset)?;
         let folder = self.folder(&pod.name);
@@ -121,6 +121,11 @@ impl Site {
         let ordinal = ordinal(pod);
         let name = pod.name.clone();
         Ok(Placement { name, role, ordinal, ports, folder, properties, live, store, ephemeral })
+    }
+
+    /// Returns a member's ports, if it has any.
+    pub(crate) fn ports(&self, world: &World, member: &str) -> Option<Ports> {
+        ports(seat(world, member)?, self.offset).ok()
     }
 
     /// Returns a member's folder.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use manifest::cluster::RocketMQCluster;
 use planner::step::Waiting;
 
 use crate::event::Event;
-use crate::world::Settled;
+use crate::world::{Kept, Settled};
 
 /// What was told and still holds.
 #[derive(Debug, Default)]
@@ -17,6 +18,13 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// Begins with what an earlier run left: whether it is on its way to something.
+    pub(crate) fn new(kept: &Kept, manifest: &RocketMQCluster) -> Told {
+        let other = kept.manifest.as_ref().is_some_and(|before| before != manifest);
+        let on_its_way = kept.status.brokers.group_statuses.iter().any(|group| group.state != "Active");
+        Told { edited: other || on_its_way, ..Told::default() }
+    }
+
     /// An edited manifest is followed.
     pub(crate) fn edited(&mut self) {
         self.edited = true;

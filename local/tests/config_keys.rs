@@ -82,7 +82,10 @@ fn the_servers_know_every_setting_of_their_members() {
 }
 
 fn all_settings(placement: &Placement) -> Vec<(String, String)> {
-    placement.properties.clone().into_iter().chain(placement.live.clone().unwrap_or_default()).collect()
+    let mut live = placement.live.clone().unwrap_or_default();
+    // It numbers the settings and is none.
+    assert_eq!(live.remove("configRevision").is_some(), placement.role == Role::Broker);
+    placement.properties.clone().into_iter().chain(live).collect()
 }
 
 /// The ends of every range of the manifest are settings the broker accepts.

@@ -1,158 +1,20 @@
 //! Clusters of stand-in members: order, restarts, bounds and refusals of the runner, without servers.
-//!
-//! A member's command is a script that starts this test binary again, at [`stand_in_member`]; what
-//! goes wrong is said by the script.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Read, Write};
+mod stage;
+
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use local::restart::RestartPolicy;
-use local::{Cluster, Event, LocalOptions, StartError, free_offset};
-use manifest::Validated;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tempfile::TempDir;
+use local::{Event, StartError, free_offset};
+use rustix::process::{Signal, kill_process};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+use stage::{DEADLINE, NOT_READY, Stage, brokers, one_of_each, pid, wait_until_gone};
 
-/// Which settings file the stand-in member reads.
-const CONFIG: &str = "STAND_IN_CONFIG";
-/// What the stand-in member says instead of being ready.
-const NOT_READY: &str = "STAND_IN_NOT_READY";
-
-/// Not a test of its own: the process of a member. Ready as soon as it listens, until its input ends.
+/// Not a test of its own: the process of a member.
 #[test]
 fn stand_in_member() {
-    let Ok(config) = std::env::var(CONFIG) else { return };
-    let settings = daemon::config::parse(&std::fs::read_to_string(config).unwrap()).unwrap();
-    let health = settings.iter().find(|(key, _)| key == "healthPort").unwrap().1.parse::<u16>().unwrap();
-    let listener = TcpListener::bind(("127.0.0.1", health)).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 512]);
-            let answer = match std::env::var(NOT_READY) {
-                Ok(reason) => format!("HTTP/1.1 503 Service Unavailable\r\n\r\n{reason}\n"),
-                Err(_) => "HTTP/1.1 200 OK\r\n\r\nok\n".to_owned(),
-            };
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    std::process::exit(0);
-}
-
-/// The command of members: `before` is said by the shell first; `$2` is the role, `$4` the settings, `$6` those that are
-/// taken over while it runs.
-fn command(folder: &Path, before: &str) -> std::path::PathBuf {
-    let path = folder.join("stand-in");
-    let this = std::env::current_exe().unwrap();
-    let script = format!(
-        "#!/bin/sh\n{before}\n{CONFIG}=\"$4\" exec {} --exact stand_in_member --nocapture\n",
-        this.display()
-    );
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
-fn cluster(fields: &str) -> Validated {
-    let text = format!(
-        "apiVersion: gantry.rs/v1alpha1\nkind: RocketMQCluster\nmetadata: {{ name: dev }}\n\
-         spec: {{ version: {}, nameServers: {{ replicas: 1 }}, brokers: {{ {fields} }} }}\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    manifest::load(&text).unwrap()
-}
-
-fn one_of_each() -> Validated {
-    cluster("groups: 1, replicasPerGroup: 1, storage: { size: 1Gi }")
-}
-
-struct Stage {
-    folder: TempDir,
-    options: LocalOptions,
-    events: Arc<Mutex<Vec<Event>>>,
-    heard: Arc<tokio::sync::Notify>,
-}
-
-impl Stage {
-    fn new(before: &str) -> Stage {
-        let folder = tempfile::tempdir().unwrap();
-        let mut options = LocalOptions::new(command(folder.path(), before));
-        options.data = Some(folder.path().join("data"));
-        options.restart = RestartPolicy {
-            first_delay: Duration::from_millis(1),
-            longest_delay: Duration::from_millis(2),
-            healthy_after: Duration::ZERO,
-            give_up_after: 3,
-        };
-        Stage { folder, options, events: Arc::default(), heard: Arc::default() }
-    }
-
-    fn launch(&self, manifest: &Validated) -> Result<Cluster, StartError> {
-        let (events, heard) = (Arc::clone(&self.events), Arc::clone(&self.heard));
-        Cluster::launch(manifest, self.options.clone(), move |event| {
-            events.lock().unwrap().push(event);
-            heard.notify_one();
-        })
-    }
-
-    /// Launches at free ports and waits until everyone is ready.
-    async fn launch_ready(&mut self, manifest: &Validated) -> Cluster {
-        let cluster = self.launch_somewhere(manifest);
-        tokio::time::timeout(DEADLINE, cluster.ready()).await.unwrap().unwrap();
-        cluster
-    }
-
-    /// Launches at free ports.
-    fn launch_somewhere(&mut self, manifest: &Validated) -> Cluster {
-        self.options.port_offset = free_offset(&manifest::resolve(manifest)).unwrap();
-        self.launch(manifest).unwrap()
-    }
-
-    async fn wait_for(&self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let search = async {
-            loop {
-                if let Some(event) = self.events.lock().unwrap().iter().find(|event| wanted(event)) {
-                    return event.clone();
-                }
-                self.heard.notified().await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, search).await.unwrap()
-    }
-
-    fn story(&self) -> Vec<String> {
-        self.events.lock().unwrap().iter().filter_map(told).collect()
-    }
-}
-
-fn told(event: &Event) -> Option<String> {
-    match event {
-        Event::Ready(ready) => Some(format!("{} ready", ready.member)),
-        Event::Restarted(ready) => Some(format!("{} restarted", ready.member)),
-        Event::Died { member, how, .. } => Some(format!("{member} died: {how}")),
-        Event::Stopped { member, .. } => Some(format!("{member} stopped")),
-        Event::Killed { member, .. } => Some(format!("{member} killed")),
-        _ => None,
-    }
-}
-
-fn pid(raw: u32) -> Pid {
-    Pid::from_raw(i32::try_from(raw).unwrap()).unwrap()
-}
-
-fn wait_until_gone(raw: u32) {
-    let started = Instant::now();
-    while test_kill_process(pid(raw)).is_ok() {
-        assert!(started.elapsed() < DEADLINE, "process {raw} is still there");
-        std::thread::yield_now();
-    }
+    stage::stand_in_member();
 }
 
 #[tokio::test]
@@ -175,7 +37,7 @@ async fn name_servers_start_first_and_stop_last() {
 async fn masters_stop_before_the_slaves_that_follow_them() {
     let mut stage = Stage::new("");
     let cluster =
-        stage.launch_ready(&cluster("groups: 2, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
+        stage.launch_ready(&brokers("groups: 2, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
     cluster.stop().await;
     let story = stage.story();
     let stopped = |member: &str| story.iter().position(|line| *line == format!("{member} stopped")).unwrap();
@@ -192,7 +54,7 @@ async fn a_slave_that_catches_up_is_left_alone_and_holds_up_nobody() {
     stage.options.told_after = Duration::from_secs(2);
     stage.options.ready_within = Duration::from_secs(4);
     let cluster =
-        stage.launch_ready(&cluster("groups: 1, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
+        stage.launch_ready(&brokers("groups: 1, replicasPerGroup: 2, storage: { size: 1Gi }")).await;
     assert!(cluster.pid("dev-broker-0-1").is_some());
     cluster.stop().await;
     let notes: Vec<String> = stage
@@ -227,7 +89,7 @@ async fn a_master_that_does_not_get_ready_in_time_counts_as_dead_although_it_liv
 #[tokio::test]
 async fn a_member_that_does_not_stop_cleanly_is_told_apart() {
     let mut stage = Stage::new("");
-    let cluster = stage.launch_ready(&cluster("groups: 0, storage: { size: 1Gi }")).await;
+    let cluster = stage.launch_ready(&brokers("groups: 0, storage: { size: 1Gi }")).await;
     cluster.stop().await;
     // The stand-in does not know what to do about SIGTERM.
     let problem = Some("signal: 15 (SIGTERM)".to_owned());
@@ -361,7 +223,7 @@ async fn a_volume_that_goes_with_the_member_is_empty_at_the_start_and_gone_at_th
     std::fs::create_dir_all(&store).unwrap();
     std::fs::write(store.join("old"), "").unwrap();
     let cluster =
-        stage.launch_ready(&cluster("groups: 1, replicasPerGroup: 1, storage: { type: EmptyDir }")).await;
+        stage.launch_ready(&brokers("groups: 1, replicasPerGroup: 1, storage: { type: EmptyDir }")).await;
     assert!(!store.exists());
     std::fs::create_dir_all(&store).unwrap();
     cluster.stop().await;
@@ -372,7 +234,7 @@ async fn a_volume_that_goes_with_the_member_is_empty_at_the_start_and_gone_at_th
 async fn a_disk_smaller_than_the_manifest_asks_for_is_noted() {
     let mut stage = Stage::new("exit 2");
     let cluster =
-        stage.launch_somewhere(&cluster("groups: 2, replicasPerGroup: 1, storage: { size: 4000Pi }"));
+        stage.launch_somewhere(&brokers("groups: 2, replicasPerGroup: 1, storage: { size: 4000Pi }"));
     cluster.stop().await;
     let note = stage.events.lock().unwrap().first().cloned();
     let Some(Event::Note(note)) = note else { panic!("{note:?}") };

@@ -28,6 +28,8 @@ pub(crate) use steps::Errand;
 mod kept;
 mod sets;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 /// All our clusters have the same: a data folder says whose they are.
 const UID: &str = "local";
@@ -113,7 +115,7 @@ impl World {
     }
 
     /// Follows plans until nothing comes of them. Pods that are to be or to go are so afterwards; starting and stopping
-    /// them is the caller's. With `pods_later`, first everything else is as it should be.
+    /// them is the caller's.
     pub(crate) fn settle(&mut self, answers: &Answers, now: Timestamp) -> Settled {
         let mut settled = Settled::default();
         for _ in 0..MOST_ROUNDS {
@@ -122,7 +124,7 @@ impl World {
             for step in &plan.steps {
                 let outcome = self.take(&step.action, now);
                 wrote |= outcome.wrote;
-                settled.errands.extend(outcome.errand);
+                settled.errands.extend(outcome.errand.filter(|errand| !settled.errands.contains(errand)));
                 if let Some(event) = step.event.filter(|_| outcome.wrote) {
                     settled.done.push((event, step.reason.clone()));
                 }
@@ -191,6 +193,17 @@ impl World {
         let mut pods: Vec<&PodFacts> = self.pods.values().collect();
         pods.sort_by_key(|pod| (group_of(pod), ordinal(pod)));
         pods
+    }
+
+    /// Returns the groups that are recorded to be in a state: `Joining`, `Active`, `Draining`, `Removing`.
+    pub(crate) fn groups_in_state<'a>(&'a self, state: &'a str) -> impl Iterator<Item = u32> + 'a {
+        let groups = self.kept.status.brokers.group_statuses.iter().filter(move |group| group.state == state);
+        groups.filter_map(|group| u32::try_from(group.index).ok())
+    }
+
+    /// Returns a group's first member, if it is there.
+    pub(crate) fn master(&self, group: u32) -> Option<&PodFacts> {
+        self.pods.get(&self.names().broker(group, 0))
     }
 
     /// A pod's process has ended as it was told.

@@ -15,8 +15,8 @@ const LOOPBACK: &str = "127.0.0.1";
 /// What a step asks of those outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Errand {
-    /// Make the topics and subscription groups of one group on another.
-    CopyMetadata { from: u32, to: u32 },
+    /// Make the topics and subscription groups of the others on a new group.
+    CopyMetadata { to: u32 },
     /// Remove a member's store.
     RemoveStore { pod: String },
 }
@@ -56,8 +56,8 @@ impl World {
             }
             // The member reads its file every second; it says already what is to be taken over.
             Action::PushConfig { .. } => return Taken::default(),
-            Action::CopyMetadata { from, to } => {
-                return Taken { wrote: false, errand: Some(Errand::CopyMetadata { from: *from, to: *to }) };
+            Action::CopyMetadata { to, .. } => {
+                return Taken { wrote: false, errand: Some(Errand::CopyMetadata { to: *to }) };
             }
             Action::Evict { pod, .. } | Action::DeletePod { pod, .. } => {
                 if let Some(pod) = self.pods.get_mut(pod) {
