@@ -66,7 +66,7 @@ pub enum Create {
 /// Space of a file system, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// All of it.
+    /// What is taken and what an ordinary user can still take.
     pub total: u64,
     /// What an ordinary user can still take.
     pub free: u64,

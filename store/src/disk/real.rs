@@ -62,7 +62,7 @@ impl Disk for RealDisk {
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
         let s = statvfs(dir)?;
-        Ok(Space { total: s.f_blocks * s.f_frsize, free: s.f_bavail * s.f_frsize })
+        Ok(usable(s.f_blocks, s.f_bfree, s.f_bavail, s.f_frsize))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
@@ -70,6 +70,13 @@ impl Disk for RealDisk {
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
     }
+}
+
+/// What is kept back for root counts neither as taken nor as free, as `df` and Java's `getDiskPartitionSpaceUsedPercent`
+/// have it.
+fn usable(blocks: u64, free: u64, available: u64, size: u64) -> Space {
+    let taken = blocks.saturating_sub(free);
+    Space { total: (taken + available) * size, free: available * size }
 }
 
 struct RealFile(fs::File);
@@ -140,5 +147,18 @@ mod writeback {
     pub(super) fn start(file: &File, at: u64, len: u64) {
         // A hint: an error costs nothing but speed.
         let _ = fadvise(file, at, std::num::NonZeroU64::new(len), Advice::DontNeed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_kept_for_root_do_not_make_a_disk_look_full() {
+        let space = usable(1_000, 780, 140, 4_096);
+        assert_eq!(space, Space { total: 360 * 4_096, free: 140 * 4_096 });
+        assert_eq!(space.used_percent(), 61);
+        assert_eq!(usable(1_000, 0, 0, 4_096).used_percent(), 100);
     }
 }
