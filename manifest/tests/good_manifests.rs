@@ -318,6 +318,46 @@ fn a_manifest_with_every_default_filled_in_means_the_same() {
     }
 }
 
+/// A cluster of the API server carries what only the server writes.
+#[test]
+fn what_an_api_server_returns_is_read_like_the_file_it_was_made_from() {
+    for text in [SMALLEST, EVERYTHING] {
+        let given: serde_json::Value = serde_saphyr::from_str(text).unwrap();
+        let mut object = manifest::crd::with_defaults(&given);
+        for (field, value) in [
+            ("uid", "u".into()),
+            ("generation", 3.into()),
+            ("resourceVersion", "17".into()),
+            ("creationTimestamp", "2030-01-01T00:00:00Z".into()),
+            ("finalizers", vec!["gantry.rs/cluster"].into()),
+            ("managedFields", vec![serde_json::json!({})].into()),
+        ] {
+            let value: serde_json::Value = value;
+            object["metadata"][field] = value;
+        }
+        object["status"] = serde_json::json!({ "conditions": [] });
+        assert_eq!(resolve(&manifest::read(&object).unwrap()), effective(text));
+    }
+}
+
+#[test]
+fn whatever_an_api_server_returns_is_read_or_refused() {
+    let values = [
+        serde_json::json!(null),
+        serde_json::json!(7),
+        serde_json::json!([]),
+        serde_json::json!({ "metadata": 7, "spec": "x" }),
+        serde_json::json!({ "metadata": { "name": "a" }, "spec": { "brokers": [{ "storage": 1 }], "version": [] } }),
+    ];
+    for value in values {
+        assert!(!manifest::read(&value).unwrap_err().0.is_empty(), "{value}");
+    }
+    let end = serde_json::json!({ "metadata": { "name": "a" }, "spec": { "brokers": 7, "deletion": { "policy": "Delete" } } });
+    let validated = manifest::read_for_deletion(&end).unwrap();
+    let deletion = &validated.cluster().spec.deletion;
+    assert_eq!(deletion.policy, manifest::cluster::DeletionPolicy::Delete);
+}
+
 /// `deploy/` is part of the product: each file in it must run.
 #[test]
 fn the_example_manifests_are_good() {
