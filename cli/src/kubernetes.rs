@@ -195,18 +195,26 @@ impl Kubernetes {
 
     /// Says what was asked and what can be done.
     fn in_words(&self, what: &str, error: kube::Error) -> anyhow::Error {
-        let remedy = match &error {
-            kube::Error::Api(status) if status.code == 404 => {
-                "this Kubernetes does not know the kind RocketMQCluster: is the operator installed?"
-                    .to_owned()
+        let what = format!("{what} in namespace {}", self.namespace);
+        match error {
+            kube::Error::Api(status) => {
+                let remedy = match status.code {
+                    404 => {
+                        "this Kubernetes does not know the kind RocketMQCluster: is the operator installed?"
+                    }
+                    401 | 403 => "the user of this kubeconfig may not (--context names another)",
+                    _ => "the API server refused",
+                };
+                anyhow::anyhow!("{what}: {remedy}: {}", status.message)
             }
-            kube::Error::Api(status) if status.code == 403 || status.code == 401 => {
-                "the user of this kubeconfig may not; --context names another".to_owned()
+            error => {
+                let text = format!(
+                    "{what}: no answer from the API server {} (--context names another)",
+                    self.address
+                );
+                anyhow::Error::new(error).context(text)
             }
-            kube::Error::Api(_) => "the API server refused".to_owned(),
-            _ => format!("no answer from the API server {}; --context names another", self.address),
-        };
-        anyhow::Error::new(error).context(format!("{what} in namespace {}: {remedy}", self.namespace))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::kubernetes::Place;
 use crate::name_server::USUAL;
 
 #[derive(Args, Default)]
+#[group(skip)]
 pub struct Arguments {
     /// A cluster in Kubernetes
     name: Option<String>,
