@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::bodies::connection::ConsumerConnection;
-use protocol::bodies::group_list::GroupList;
 use protocol::bodies::offsets::DelayOffsetSerializeWrapper;
 use protocol::bodies::stats::{TopicOffset, TopicStatsTable};
 use protocol::bodies::topic_list::TopicList;
@@ -29,14 +28,6 @@ pub async fn queues(client: &Client, topic: &str) -> Result<BTreeMap<i32, TopicO
     let asked = body::<TopicStatsTable>(client, RequestCode::GET_TOPIC_STATS_INFO, &header);
     let table = unless(ResponseCode::TOPIC_NOT_EXIST, asked.await)?.unwrap_or_default();
     Ok(table.offset_table.into_iter().map(|(queue, offsets)| (queue.queue_id, offsets)).collect())
-}
-
-/// Returns the consumer groups that are connected and subscribe to a topic, and those that have offsets on it (300);
-/// none when the broker does not have the topic.
-pub async fn readers(client: &Client, topic: &str) -> Result<BTreeSet<String>, RequestError> {
-    let header = TopicName { topic: Cow::Borrowed(topic) };
-    let asked = body::<GroupList>(client, RequestCode::QUERY_TOPIC_CONSUME_BY_WHO, &header);
-    Ok(unless(ResponseCode::TOPIC_NOT_EXIST, asked.await)?.unwrap_or_default().group_list)
 }
 
 /// Returns who is connected for a consumer group and what they subscribe to (203); `None` when nobody is.
@@ -92,11 +83,9 @@ mod tests {
         })
         .await;
         assert_eq!(queues(&unknown, "T").await.unwrap(), BTreeMap::new());
-        assert_eq!(readers(&unknown, "T").await.unwrap(), BTreeSet::new());
         assert_eq!(consumers(&unknown, "g").await.unwrap(), None);
         let busy = client(|_| Answer::refuse(ResponseCode::SYSTEM_BUSY, "later")).await;
         assert_eq!(queues(&busy, "T").await.unwrap_err().refusal(), Some(ResponseCode::SYSTEM_BUSY));
-        assert_eq!(readers(&busy, "T").await.unwrap_err().refusal(), Some(ResponseCode::SYSTEM_BUSY));
         assert_eq!(consumers(&busy, "g").await.unwrap_err().refusal(), Some(ResponseCode::SYSTEM_BUSY));
     }
 

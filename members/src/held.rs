@@ -86,15 +86,14 @@ pub(crate) struct Idle {
     pub(crate) consumed: i64,
 }
 
-impl Topic {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queues.values().all(|bounds| bounds.max <= bounds.min)
-    }
-}
-
 impl Found {
-    /// Returns the groups that may be owed messages of a topic.
-    pub(crate) fn owed<'a>(&'a self, topic: &'a str) -> BTreeSet<&'a str> {
+    /// Notes that a group subscribes to a topic or has offsets on it.
+    pub(crate) fn note_reader(&mut self, topic: &str, group: &str) {
+        self.readers.entry(topic.to_owned()).or_default().insert(group.to_owned());
+    }
+
+    /// Returns the groups that are owed messages of a topic.
+    fn owed<'a>(&'a self, topic: &'a str) -> BTreeSet<&'a str> {
         let readers = self.readers.get(topic).into_iter().flatten().map(String::as_str);
         let own = topic.strip_prefix(names::RETRY_PREFIX);
         readers.chain(own).filter(|group| self.groups.contains(*group) && !is_system_group(group)).collect()

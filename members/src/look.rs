@@ -1,7 +1,5 @@
 //! Asks brokers and name servers what a draining group still holds; what that means is decided in `held.rs`.
 
-use std::collections::BTreeSet;
-
 use client::{CallError, Client, Connections, RequestError, namesrv, replica, survey};
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -56,37 +54,28 @@ pub(crate) async fn look(connections: &Connections, draining: &Draining) -> Resu
     let all: Vec<Client> = std::iter::once(master.clone()).chain(others).collect();
 
     let begin = replica::log_bounds(&master).await?.end;
-    let mut found = Found {
-        offsets: replica::offsets(&master).await?,
-        delay_offsets: survey::delay_offsets(&master).await?,
-        ..Found::default()
-    };
+    let mut found = Found { delay_offsets: survey::delay_offsets(&master).await?, ..Found::default() };
     for answer in each(all.iter().map(replica::groups)).await? {
         found.groups.extend(answer.subscription_group_table.into_keys());
     }
-    let configs = replica::topics(&master).await?.topic_config_table.into_values();
-    let counted = configs.filter(|config| kind(&config.topic_name) != Kind::Notes);
-    found.topics = each(counted.map(|config| topic(&master, config))).await?.into_iter().collect();
-
-    let holding: Vec<String> =
-        found.topics.iter().filter(|(_, topic)| !topic.is_empty()).map(|(name, _)| name.clone()).collect();
-    let pairs = holding.iter().flat_map(|name| all.iter().map(move |client| (name, client)));
-    let readers =
-        each(pairs.map(|(name, client)| survey::readers(client, name).map_ok(move |groups| (name, groups))));
-    for (name, groups) in readers.await? {
-        found.readers.entry(name.clone()).or_default().extend(groups);
+    let mut offsets = each(all.iter().map(replica::offsets)).await?;
+    for (topic, group) in offsets.iter().flatten().filter_map(|(key, _)| key.split_once('@')) {
+        found.note_reader(topic, group);
     }
-
-    let owed: BTreeSet<String> =
-        holding.iter().flat_map(|name| found.owed(name)).map(str::to_owned).collect();
-    let pairs = owed.iter().flat_map(|group| all.iter().map(move |client| (group, client)));
+    found.offsets = offsets.swap_remove(0);
+    let groups = found.groups.clone();
+    let pairs = groups.iter().flat_map(|group| all.iter().map(move |client| (group, client)));
     let connected = each(
         pairs.map(|(group, client)| survey::consumers(client, group).map_ok(move |there| (group, there))),
     );
     for (group, there) in connected.await? {
-        found.connected.entry(group.clone()).or_default().extend(there.map(of_connection));
+        let Some(there) = there.map(of_connection) else { continue };
+        there.topics.iter().for_each(|topic| found.note_reader(topic, group));
+        found.connected.entry(group.clone()).or_default().push(there);
     }
-
+    let configs = replica::topics(&master).await?.topic_config_table.into_values();
+    let counted = configs.filter(|config| kind(&config.topic_name) != Kind::Notes);
+    found.topics = each(counted.map(|config| topic(&master, config))).await?.into_iter().collect();
     let moved = replica::log_bounds(&master).await?.end != begin;
     Ok(Seen { found, moved })
 }
@@ -103,7 +92,9 @@ pub(crate) async fn routes_are_read_only(
     let pairs = topics.iter().flat_map(|topic| name_servers.iter().map(move |client| (topic, client)));
     let group = &draining.master.name;
     let leads = each(pairs.map(|(topic, client)| leads_producers(client, topic, group)));
-    Ok(!leads.await?.contains(&true))
+    let leads = leads.await?;
+    // Nobody to ask is no answer.
+    Ok(!leads.is_empty() && !leads.contains(&true))
 }
 
 async fn leads_producers(client: &Client, topic: &str, group: &str) -> Result<bool, RequestError> {

@@ -1,5 +1,7 @@
-//! Clusters as a user has them: every example manifest, restarts, two masters, clean stops, small when idle.
+//! Clusters as a user has them: every example manifest, restarts, two masters, clean stops, small when idle, groups
+//! that go and join.
 
+mod drains;
 mod examples;
 mod restarts;
 mod two_masters;
