@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::api::{self, CHILD_MANAGER, CLUSTER_MANAGER, REQUEST_TIMEOUT, STATUS_MANAGER};
 use crate::caches::{Caches, ClusterKey, Entry};
 use crate::failure::Failure;
+use crate::leader::Leads;
 use crate::members::Members;
 use crate::observe::View;
 
@@ -28,6 +29,8 @@ pub struct Executor {
     pub client: Client,
     pub caches: Arc<Caches>,
     pub members: Arc<dyn Members>,
+    /// Whoever does not lead writes nothing.
+    pub leads: Leads,
 }
 
 /// What came of a step.
@@ -46,6 +49,7 @@ impl Executor {
     /// # Errors
     /// What the API server or a member said; nothing was done, or at most this step.
     pub async fn take(&self, view: &View, action: &Action) -> Result<Taken, Failure> {
+        self.may_write()?;
         match action {
             Action::AddFinalizer => self.set_finalizer(view, true).await,
             Action::RemoveFinalizer => self.set_finalizer(view, false).await,
@@ -100,6 +104,10 @@ impl Executor {
         }
     }
 
+    fn may_write(&self) -> Result<(), Failure> {
+        if self.leads.now() { Ok(()) } else { Err(Failure::NotLeading) }
+    }
+
     async fn set_finalizer(&self, view: &View, wanted: bool) -> Result<Taken, Failure> {
         let cluster = &view.cluster;
         let mut finalizers = cluster.finalizers.clone();
@@ -124,6 +132,7 @@ impl Executor {
     /// # Errors
     /// The cluster's object is another by now, or the API server did not take it.
     pub async fn replace_status(&self, view: &View, status: &ClusterStatus) -> Result<Taken, Failure> {
+        self.may_write()?;
         let cluster = &view.cluster;
         let resource = api::clusters();
         let mut object = DynamicObject::new(&cluster.name, &resource).within(&cluster.namespace);

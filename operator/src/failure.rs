@@ -26,6 +26,9 @@ pub enum Failure {
     /// Something that Kubernetes has cannot be read.
     #[error("{0}")]
     Unreadable(String),
+    /// Another operator acts now.
+    #[error("this operator does not lead any more")]
+    NotLeading,
     /// The same steps were taken again and again.
     #[error("taken {times} times without effect: {steps}")]
     NoEffect { times: u32, steps: String },
@@ -41,6 +44,7 @@ impl Failure {
             Failure::Unanswered { .. } => "Unanswered",
             Failure::Member(_) => "Member",
             Failure::Unreadable(_) => "Unreadable",
+            Failure::NotLeading => "NotLeading",
             Failure::NoEffect { .. } => "NoEffect",
         }
     }

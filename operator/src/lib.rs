@@ -32,6 +32,8 @@ mod reconcile;
 pub mod run;
 pub mod settings;
 mod slots;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use members;

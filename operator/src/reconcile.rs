@@ -15,7 +15,6 @@ use crate::caches::ClusterKey;
 use crate::decide::{Decided, decide};
 use crate::events::{Events, Said, pod_of};
 use crate::failure::Failure;
-use crate::leader::Leads;
 use crate::memory::Memory;
 use crate::metrics::{self, Counters};
 use crate::observe::{Observer, View};
@@ -35,7 +34,6 @@ pub struct Reconciler {
     pub events: Events,
     pub slots: Slots,
     pub counters: Counters,
-    pub leads: Leads,
     pub memories: Mutex<HashMap<ClusterKey, Memory>>,
 }
 
@@ -66,7 +64,9 @@ impl Reconciler {
                 self.counters.failed(failure.reason());
                 match failure {
                     // In the usual course of things.
-                    Failure::Conflict { .. } => tracing::debug!(cluster = %key, "{failure}"),
+                    Failure::Conflict { .. } | Failure::NotLeading => {
+                        tracing::debug!(cluster = %key, "{failure}")
+                    }
                     _ => tracing::warn!(cluster = %key, "{failure}; tried again"),
                 }
                 ("error", Ended::Failed)
@@ -184,9 +184,6 @@ impl Reconciler {
             if step.class != Class::None && outcome.failure.is_some() {
                 break;
             }
-            if !self.leads.now() {
-                break;
-            }
             match self.take(key, view, memory, step, now).await {
                 Ok(Taken::Done) => {
                     tracing::info!(cluster = %key, step = metrics::name(&step.action), "{}", step.reason);
@@ -277,7 +274,7 @@ impl Reconciler {
         let usual = if settled { SETTLED } else { PROGRESSING };
         match memory.status_is_due(&view.cluster.status, status, Instant::now()) {
             None => Ok(Ended::Again(usual)),
-            Some(rest) if !rest.is_zero() || !self.leads.now() => Ok(Ended::Again(usual.min(rest))),
+            Some(rest) if !rest.is_zero() => Ok(Ended::Again(usual.min(rest))),
             Some(_) => {
                 self.executor.replace_status(view, status).await?;
                 memory.status_was_written(Instant::now());
@@ -286,3 +283,6 @@ impl Reconciler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,11 +80,10 @@ pub async fn run(
             nodes: arguments.observe_nodes,
             storage: arguments.observe_storage,
         },
-        executor: Executor { client: client.clone(), caches, members },
+        executor: Executor { client: client.clone(), caches, members, leads: leads.clone() },
         events: Events { client: client.clone(), instance: arguments.pod_name.clone() },
         slots: Slots::new(arguments.max_rolling_clusters),
         counters,
-        leads: leads.clone(),
         memories: Mutex::new(HashMap::new()),
     });
     let work = {

@@ -1,0 +1,293 @@
+//! Whole looks at clusters, before an API server in memory.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::api::DynamicObject;
+use planner::facts::OperatorSettings;
+use planner::object::{Kind, ObjectRef};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api;
+use crate::caches::{Caches, Entry};
+use crate::leader;
+use crate::members::fake::Fake;
+use crate::testing::{self, Shared};
+
+const CLUSTERS: &str = "/apis/gantry.rs/v1alpha1/namespaces/ns/rocketmqclusters";
+
+/// An operator that leads, and its API server.
+struct Trial {
+    server: Shared,
+    reconciler: Reconciler,
+    caches: Arc<Caches>,
+    leads: tokio::sync::watch::Sender<Option<Instant>>,
+}
+
+fn trial() -> Trial {
+    let server = Shared::default();
+    let client = testing::client(&server);
+    let (caches, members) = (Arc::new(Caches::default()), Arc::new(Fake::default()));
+    let (leads, leading) = leader::channel();
+    leads.send_replace(Some(Instant::now() + Duration::from_secs(3_600)));
+    let reconciler = Reconciler {
+        observer: Observer {
+            client: client.clone(),
+            caches: caches.clone(),
+            members: members.clone(),
+            settings: OperatorSettings::default(),
+            nodes: false,
+            storage: false,
+        },
+        executor: Executor { client: client.clone(), caches: caches.clone(), members, leads: leading },
+        events: Events { client, instance: "operator-0".to_owned() },
+        slots: Slots::new(1),
+        counters: Counters::default(),
+        memories: Mutex::default(),
+    };
+    Trial { server, reconciler, caches, leads }
+}
+
+impl Trial {
+    /// Makes a cluster, as a user does.
+    fn make(&self, name: &str, spec: Value) -> ClusterKey {
+        let cluster = json!({
+            "apiVersion": manifest::API_VERSION, "kind": manifest::KIND,
+            "metadata": { "name": name, "namespace": "ns", "generation": 1 }, "spec": spec,
+        });
+        let path = format!("{CLUSTERS}/{name}");
+        self.server.lock().put(&path, manifest::crd::with_defaults(&cluster));
+        self.watch();
+        ClusterKey::new("ns", name)
+    }
+
+    /// Brings the caches up to date, as the watches do.
+    fn watch(&self) {
+        for (path, object) in &self.server.lock().objects {
+            let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+            let name = object.metadata.name.clone().unwrap();
+            let labelled = object.metadata.labels.as_ref().and_then(|all| all.get(planner::labels::CLUSTER));
+            let kind = Kind::ALL
+                .into_iter()
+                .find(|kind| path.contains(&format!("/{}/", api::resource(*kind).plural)));
+            match (kind, labelled) {
+                (Some(kind), Some(of)) => {
+                    let key = ClusterKey::new("ns", of);
+                    self.caches.children_of(kind).put(&key, &name, Entry::read(object).unwrap());
+                }
+                (None, _) if path.starts_with(CLUSTERS) => {
+                    let key = ClusterKey::new("ns", &name);
+                    self.caches.clusters.put(&key, &name, Entry::read(object).unwrap());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks until nothing is written any more.
+    async fn settle(&self, key: &ClusterKey) {
+        for _ in 0..20 {
+            let before = self.writes();
+            self.reconciler.look(key).await;
+            tokio::time::advance(Duration::from_secs(2)).await;
+            if self.writes() == before {
+                return;
+            }
+        }
+        panic!("still writing: {:?}", &self.writes()[self.writes().len() - 5..]);
+    }
+
+    /// All writes but events.
+    fn writes(&self) -> Vec<String> {
+        let server = self.server.lock();
+        server.writes.iter().filter(|write| !write.contains("/events")).cloned().collect()
+    }
+
+    fn status(&self, name: &str) -> Value {
+        self.server.lock().objects[&format!("{CLUSTERS}/{name}")]["status"].clone()
+    }
+
+    fn said(&self, name: &str, kind: &str) -> (String, String) {
+        let status = self.status(name);
+        let conditions = status["conditions"].as_array().unwrap();
+        let said = conditions.iter().find(|said| said["type"] == kind).unwrap();
+        (said["reason"].as_str().unwrap().to_owned(), said["message"].as_str().unwrap().to_owned())
+    }
+}
+
+fn small() -> Value {
+    json!({
+        "version": "0.1.0",
+        "nameServers": { "replicas": 1 },
+        "brokers": { "groups": 1, "replicasPerGroup": 1, "storage": { "size": "1Gi" } },
+    })
+}
+
+fn path_of(reference: &ObjectRef) -> String {
+    let resource = api::resource(reference.kind);
+    let prefix = if resource.group.is_empty() { "/api" } else { "/apis" };
+    format!("{prefix}/{}/namespaces/ns/{}/{}", resource.api_version, resource.plural, reference.name)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_cluster_gets_its_children_and_then_nothing_is_written() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.settle(&key).await;
+    let made: BTreeSet<String> = trial
+        .server
+        .lock()
+        .objects
+        .keys()
+        .map(|path| path.rsplit('/').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    for child in
+        ["c-namesrv statefulsets", "c-broker-0 statefulsets", "c-internal secrets", "c-accepted configmaps"]
+    {
+        assert!(made.contains(child), "no {child} in {made:?}");
+    }
+    assert_eq!(trial.said("c", "Ready").0, "Creating");
+    // What the watches say of it changes nothing.
+    let before = trial.writes();
+    trial.watch();
+    trial.settle(&key).await;
+    assert_eq!(trial.writes(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_someone_else_with_our_name_is_reported_and_left_alone() {
+    let trial = trial();
+    let path = path_of(&ObjectRef::new(Kind::Service, "c-namesrv"));
+    let theirs =
+        trial.server.lock().put(&path, json!({ "metadata": { "name": "c-namesrv", "namespace": "ns" } }));
+    let key = trial.make("c", small());
+    for _ in 0..10 {
+        trial.reconciler.look(&key).await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+    }
+    assert_eq!(trial.server.lock().objects[&path], theirs);
+    let (reason, message) = trial.said("c", "SpecAccepted");
+    assert_eq!(reason, "NameCollision");
+    assert!(message.contains("Service c-namesrv exists and belongs to someone else"), "{message}");
+    // It goes, and ours comes.
+    trial.server.lock().objects.remove(&path);
+    trial.settle(&key).await;
+    assert_eq!(trial.said("c", "SpecAccepted").0, "Accepted");
+    assert_ne!(trial.server.lock().objects[&path]["metadata"]["ownerReferences"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_lost_its_label_gets_it_back() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.settle(&key).await;
+    let path = path_of(&ObjectRef::new(Kind::Service, "c-broker-0-0"));
+    let mut bare = trial.server.lock().objects[&path].clone();
+    bare["metadata"]["labels"] = json!({});
+    let uid = bare["metadata"]["uid"].as_str().unwrap().to_owned();
+    trial.server.lock().put(&path, bare);
+    trial.caches.children_of(Kind::Service).remove("ns", "c-broker-0-0", &uid);
+    trial.settle(&key).await;
+    let healed = trial.server.lock().objects[&path].clone();
+    assert_eq!(healed["metadata"]["labels"][planner::labels::CLUSTER], "c");
+    assert_eq!(healed["metadata"]["uid"], uid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_that_cannot_be_read_says_so_and_stops_nobody_else() {
+    let trial = trial();
+    let bad = trial.make("bad", json!({ "version": 7, "brokers": "none" }));
+    let good = trial.make("good", small());
+    for key in [&bad, &good] {
+        trial.settle(key).await;
+    }
+    assert_eq!(trial.said("bad", "SpecAccepted").0, "InvalidSpec");
+    assert_eq!(trial.said("good", "SpecAccepted").0, "Accepted");
+    // Its status is no better: that one is tried again later.
+    let path = format!("{CLUSTERS}/bad");
+    let mut worse = trial.server.lock().objects[&path].clone();
+    worse["status"]["brokers"] = json!("none");
+    trial.server.lock().put(&path, worse);
+    trial.watch();
+    assert_eq!(trial.reconciler.look(&bad).await, Ended::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_come_back_while_an_edit_cannot_be_applied() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.settle(&key).await;
+    let path = format!("{CLUSTERS}/c");
+    let mut edited = trial.server.lock().objects[&path].clone();
+    edited["spec"]["brokers"]["config"] = json!({ "brokerId": "3" });
+    edited["metadata"]["generation"] = json!(2);
+    trial.server.lock().put(&path, edited);
+    let child = path_of(&ObjectRef::new(Kind::Service, "c-broker-hl"));
+    let gone = trial.server.lock().objects.remove(&child).unwrap();
+    trial.caches.children_of(Kind::Service).remove(
+        "ns",
+        "c-broker-hl",
+        gone["metadata"]["uid"].as_str().unwrap(),
+    );
+    trial.watch();
+    trial.settle(&key).await;
+    assert_eq!(trial.said("c", "SpecAccepted").0, "ForbiddenConfigKey");
+    assert_eq!(trial.status("c")["observedGeneration"], 2);
+    assert!(trial.server.lock().objects.contains_key(&child));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_someone_else_changed_is_not_overwritten() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.settle(&key).await;
+    let path = format!("{CLUSTERS}/c");
+    let mut newer = trial.server.lock().objects[&path].clone();
+    newer["status"]["brokers"]["nextGroupIndex"] = json!(7);
+    newer["metadata"]["generation"] = json!(2);
+    // The caches know of the new generation and not yet of the new status.
+    let mut old = trial.server.lock().objects[&path].clone();
+    old["metadata"]["generation"] = json!(2);
+    trial.server.lock().put(&path, old);
+    trial.watch();
+    trial.server.lock().put(&path, newer);
+    assert_eq!(trial.reconciler.look(&key).await, Ended::Failed);
+    assert_eq!(trial.status("c")["brokers"]["nextGroupIndex"], 7);
+    trial.watch();
+    trial.settle(&key).await;
+    assert_eq!(trial.status("c")["brokers"]["nextGroupIndex"], 7);
+    assert_eq!(trial.status("c")["observedGeneration"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_lead_any_more_writes_nothing() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.leads.send_replace(None);
+    trial.reconciler.look(&key).await;
+    assert_eq!(trial.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_view_does_not_bring_back_a_group_that_is_gone() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    // The status is recorded, children are made; the broker's StatefulSet waits for an address.
+    for _ in 0..2 {
+        trial.reconciler.look(&key).await;
+    }
+    let path = format!("{CLUSTERS}/c");
+    let mut removed = trial.server.lock().objects[&path].clone();
+    assert_eq!(removed["status"]["brokers"]["groupStatuses"][0]["state"], "Active");
+    removed["spec"]["brokers"]["groups"] = json!(0);
+    removed["status"]["brokers"]["groupStatuses"] = json!([]);
+    trial.server.lock().put(&path, removed);
+    for _ in 0..3 {
+        trial.reconciler.look(&key).await;
+    }
+    let sets = trial.writes().into_iter().filter(|write| write.contains("statefulsets"));
+    let made =
+        trial.server.lock().objects.contains_key(&path_of(&ObjectRef::new(Kind::StatefulSet, "c-broker-0")));
+    assert!(!made, "{:?}", sets.collect::<Vec<_>>());
+}
