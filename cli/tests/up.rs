@@ -2,131 +2,16 @@
 //! cluster of name servers alone starts in milliseconds; whole clusters are tested in `tests`.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Read};
+mod place;
+
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use serde_json::Value;
-use tempfile::TempDir;
+use rustix::process::{Signal, kill_process};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn gantry() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
-    command.env_remove("NAMESRV_ADDR").stdin(Stdio::null());
-    command
-}
-
-fn manifest(name_servers: u32) -> String {
-    format!(
-        "apiVersion: gantry.rs/v1alpha1\nkind: RocketMQCluster\nmetadata: {{ name: dev }}\n\
-         spec: {{ version: {}, nameServers: {{ replicas: {name_servers} }}, \
-         brokers: {{ groups: 0, storage: {{ size: 1Gi }} }} }}\n",
-        env!("CARGO_PKG_VERSION")
-    )
-}
-
-/// A folder with a manifest, and ports that nobody uses.
-struct Place {
-    folder: TempDir,
-    offset: u16,
-}
-
-impl Place {
-    fn new(text: &str) -> Place {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("cluster.yaml"), text).unwrap();
-        let effective = manifest::resolve(&manifest::load(&manifest(2)).unwrap());
-        Place { folder, offset: local::free_offset(&effective).unwrap() }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("cluster.yaml")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn command(&self) -> Command {
-        let mut command = gantry();
-        command.arg("up").arg(self.file()).arg("--data").arg(self.data());
-        command.args(["--port-offset", &self.offset.to_string()]);
-        command
-    }
-
-    fn refused(&self) -> (Option<i32>, String) {
-        outcome(self.command().output().unwrap())
-    }
-}
-
-fn outcome(output: Output) -> (Option<i32>, String) {
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
-}
-
-/// A running `gantry up --output json`; killed when a test fails.
-struct Up {
-    process: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Up {
-    fn start(mut command: Command) -> Up {
-        let mut process = command.args(["--output", "json"]).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap());
-        Up { process, lines }
-    }
-
-    /// Reads events up to the first of this kind and returns that one.
-    fn event(&mut self, kind: &str) -> Value {
-        loop {
-            let mut line = String::new();
-            assert_ne!(
-                self.lines.read_line(&mut line).unwrap(),
-                0,
-                "gantry up ended before the event {kind}"
-            );
-            let event: Value = serde_json::from_str(&line).unwrap();
-            if event["event"] == kind {
-                return event;
-            }
-        }
-    }
-
-    fn pid(&self) -> Pid {
-        pid(u64::from(self.process.id()))
-    }
-
-    fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<Value>) {
-        kill_process(self.pid(), signal).unwrap();
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        let events = rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        (self.process.wait().unwrap(), events)
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn pid(raw: u64) -> Pid {
-    Pid::from_raw(i32::try_from(raw).unwrap()).unwrap()
-}
-
-fn wait_until_gone(pid: Pid) {
-    let started = Instant::now();
-    while test_kill_process(pid).is_ok() {
-        assert!(started.elapsed() < DEADLINE, "process {pid:?} is still there");
-        std::thread::yield_now();
-    }
-}
+use place::{Place, Up, gantry, manifest, outcome, pid, wait_until_gone};
 
 #[test]
 fn a_cluster_gets_ready_and_stops_as_asked() {

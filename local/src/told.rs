@@ -43,7 +43,9 @@ impl Told {
         }
         self.waiting = waiting.iter().map(key).collect();
         let ready = settled.plan.status.conditions.iter().find(|condition| condition.kind == "Ready");
-        if self.edited && ready.is_some_and(|condition| condition.status == "True") {
+        // Steps that are left are for members that have not taken something over yet.
+        let done = settled.plan.steps.is_empty();
+        if self.edited && done && ready.is_some_and(|condition| condition.status == "True") {
             self.edited = false;
             events.push(Event::AsWanted);
         }

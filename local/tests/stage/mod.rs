@@ -173,11 +173,10 @@ impl Stage {
         let from = self.heard;
         let search = async {
             loop {
-                let events = self.events.lock().unwrap();
-                if let Some(place) = events[from..].iter().position(&wanted) {
+                let place = self.events.lock().unwrap()[from..].iter().position(&wanted);
+                if let Some(place) = place {
                     return from + place + 1;
                 }
-                drop(events);
                 self.told.notified().await;
             }
         };
