@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use planner::object::{Kind, ObjectRef};
@@ -122,10 +122,8 @@ impl Kubernetes {
     /// Merges annotations into a cluster; `None` removes one.
     pub async fn annotate(&self, name: &str, key: &str, value: Option<&str>) -> anyhow::Result<()> {
         let patch = serde_json::json!({ "metadata": { "annotations": { key: value } } });
-        let mut params = kube::api::PatchParams::default();
-        params.field_manager = Some(MANAGER.to_owned());
-        let done =
-            self.api(&clusters()).patch_metadata(name, &params, &kube::api::Patch::Merge(&patch)).await;
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let done = self.api(&clusters()).patch_metadata(name, &params, &Patch::Merge(&patch)).await;
         done.map(|_| ()).map_err(|error| self.in_words(&format!("annotate cluster {name}"), error))
     }
 

@@ -201,10 +201,10 @@ async fn live(arguments: &Arguments, after: Validated, now: Timestamp) -> anyhow
         facts.cluster.generation += 1;
     }
     facts.cluster.annotations.extend(after.cluster().metadata.annotations.clone().unwrap_or_default());
-    let owned = match &before {
-        Ok(before) => planner::objects(before, &facts, now),
-        Err(_) => Vec::new(),
-    };
+    // What runs is of the last manifest that was accepted.
+    let running = view.accepted.as_ref().map(|spec| json!({ "metadata": json["metadata"], "spec": spec }));
+    let running = running.and_then(|json| manifest::read(&json).ok()).or(before.ok());
+    let owned = running.map(|running| planner::objects(&running, &facts, now)).unwrap_or_default();
     let owned = owned.into_iter().map(|object| (object.reference, object.json)).collect();
     let mut rehearsal = rehearse(&after, &facts, now);
     if find_foreign(&kubernetes, &mut facts, &rehearsal).await? {

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `reconcile.rs` | one look at one cluster, a straight line: observe, validate, plan, take the steps, report |
 //! | `observe.rs` | from caches or from the API server, and from members, to facts |
-//! | `decide.rs`, `accepted.rs` | plans with the manifest, or with the last one that could be applied; where that is kept |
+//! | `decide.rs` | plans with the manifest, or with the last one that could be applied (`planner::accepted`) |
 //! | `apply.rs` | carries out one step |
 //! | `watch.rs`, `caches.rs` | what is watched, and what is kept of it |
 //! | `queue.rs`, `slots.rs`, `memory.rs` | who is looked at next; how many restart at a time; what is remembered of each |
@@ -16,7 +16,6 @@
 //! | `settings.rs`, `run.rs` | the flags; how all of it is put together |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod accepted;
 pub mod api;
 mod apply;
 pub mod caches;

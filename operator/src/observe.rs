@@ -11,6 +11,7 @@ use k8s_openapi::ByteString;
 use kube::Client;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use manifest::cluster::ClusterStatus;
+use planner::accepted;
 use planner::facts::{
     Answer, ClaimFacts, ClusterFacts, Facts, NodeFacts, Observed, OperatorSettings, StorageClassFacts,
 };
@@ -19,7 +20,6 @@ use planner::names::Names;
 use planner::object::{Kind, ObjectRef};
 use serde_json::Value;
 
-use crate::accepted;
 use crate::api::{self, REQUEST_TIMEOUT};
 use crate::caches::{self, Caches, ClusterKey, Entry, Json, PodEntry};
 use crate::failure::Failure;

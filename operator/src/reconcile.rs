@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
+use planner::accepted;
 use planner::step::{Action, Class, Plan, Step};
 use tokio::time::Instant;
 
-use crate::accepted;
 use crate::apply::{Executor, Taken};
 use crate::caches::ClusterKey;
 use crate::decide::{Decided, decide};

@@ -13,11 +13,13 @@
 //! | `seen.rs`, `check.rs` | facts by group and member; what of a manifest this cluster cannot be |
 //! | `plan/` | what to do next, one file per decision |
 //! | `status.rs`, `conditions.rs`, `refused.rs` | what is reported, also of a manifest that is refused |
+//! | `accepted.rs` | the last manifest that was accepted, as it is kept |
 //! | `manual.rs` | every reason of a condition in words, and what to do |
 //! | `rehearse.rs`, `rehearse/stage.rs` | all that a plan comes to when everything goes well |
 //! | `names.rs`, `labels.rs`, `hash.rs` | what everything is called, how it is found again, how versions are told apart |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod accepted;
 mod build;
 mod check;
 pub mod conditions;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
+use planner::accepted;
 use planner::facts::{
     Answer, ClaimFacts, ClusterFacts, Facts, NodeFacts, Observed, PodFacts, StorageClassFacts,
 };
@@ -22,6 +23,8 @@ pub struct View {
     pub objects: BTreeMap<ObjectRef, Observed>,
     pub pods: Vec<Pod>,
     pub claims: Vec<PersistentVolumeClaim>,
+    /// The last manifest that the operator accepted.
+    pub accepted: Option<Value>,
     monitoring_kinds: bool,
     nodes: Answer<BTreeMap<String, NodeFacts>>,
     storage_classes: Answer<BTreeMap<String, StorageClassFacts>>,
@@ -45,6 +48,9 @@ impl View {
                 objects.insert(reference, Observed::read(child, &cluster.uid));
             }
         }
+        // It is among the children and none of them.
+        let accepted =
+            objects.remove(&accepted::reference(&name)).and_then(|kept| accepted::spec(&kept.json));
         let nodes: Option<Vec<Node>> = kubernetes.list_everywhere("nodes", &ListParams::default()).await?;
         let classes: Option<Vec<StorageClass>> =
             kubernetes.list_everywhere("storage classes", &ListParams::default()).await?;
@@ -53,6 +59,7 @@ impl View {
             objects,
             pods: kubernetes.list("pods", &of_cluster(&name)).await?,
             claims: kubernetes.list("volume claims", &of_cluster(&name)).await?,
+            accepted,
             monitoring_kinds,
             nodes: known(nodes, |node| node.metadata.name.clone(), NodeFacts::read),
             storage_classes: known(classes, |class| class.metadata.name.clone(), StorageClassFacts::read),

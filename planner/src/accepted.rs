@@ -1,9 +1,9 @@
 //! The last manifest that was accepted, in a ConfigMap beside the cluster's children: while an edit of it cannot be
-//! applied, the cluster goes on with this one. The planner does not know of it.
+//! applied, the cluster goes on with this one. It is the operator's: plans know nothing of it.
 
-use planner::facts::ClusterFacts;
-use planner::labels::{Part, labels};
-use planner::object::{Kind, Object, ObjectRef};
+use crate::facts::ClusterFacts;
+use crate::labels::{Part, labels};
+use crate::object::{Kind, Object, ObjectRef};
 use serde_json::{Value, json};
 
 /// The ConfigMap's only key.
