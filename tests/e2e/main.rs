@@ -1,8 +1,9 @@
 //! Gantry on a real Kubernetes: three nodes on this host (tests/kube), images and charts as they are shipped, and the
 //! official Java clients in pods. Each scenario has a namespace of its own; those of one round run side by side.
 //!
-//! `E2E=name` runs one scenario (or several, with commas), `E2E_KEEP=1` leaves everything up. What is up already is used and left.
-//! With `up` as argument nothing is run: the nodes and the operator stay, for trying things by hand.
+//! `E2E=name` runs one scenario (or several, with commas), `E2E_KEEP=1` leaves everything up. What is up already is used
+//! and left. With `up` as argument nothing is run: the nodes and the operator stay, for trying things by hand, and with
+//! `E2E_AS_IS=1` scenarios run on what is there, without building or installing anything.
 
 mod addresses;
 mod children;
