@@ -14,9 +14,13 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Says whether both are one place, however that is known.
+    /// Says whether both are one place, however that is known. Where the log is set to be at one place, only that counts:
+    /// name servers may call the same master by an address of a service in front of it, and it must not be left for that.
     pub fn is_at(&self, other: &Target) -> bool {
-        self.address == other.address && self.ha_address == other.ha_address
+        match (&self.ha_address, &other.ha_address) {
+            (Some(own), Some(others)) => own == others,
+            (own, others) => own == others && self.address == other.address,
+        }
     }
 }
 
@@ -43,6 +47,24 @@ pub(super) fn decide_target(configured_ha: Option<&str>, state: &LinkState, own:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_master_is_elsewhere_when_its_log_is() {
+        let target = |address: &str, ha: Option<&str>| Target {
+            address: address.to_owned(),
+            ha_address: ha.map(str::to_owned),
+            known_from: "",
+        };
+        for (one, other, want) in [
+            (target("a:1", None), target("a:1", None), true),
+            (target("a:1", None), target("b:1", None), false),
+            (target("a:1", Some("pod:2")), target("service:1", Some("pod:2")), true),
+            (target("a:1", Some("pod:2")), target("a:1", Some("pod:3")), false),
+            (target("a:1", Some("pod:2")), target("a:1", None), false),
+        ] {
+            assert_eq!(one.is_at(&other), want, "{one:?} {other:?}");
+        }
+    }
 
     #[test]
     fn what_was_told_counts_before_what_is_guessed() {
