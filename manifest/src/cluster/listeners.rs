@@ -66,7 +66,7 @@ pub struct Advertised {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub host_template: Option<String>,
-    /// The port, with the same words. Default: the listener's.
+    /// The port, with `{group}` and `{ordinal}`. Default: the listener's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub port_template: Option<String>,
