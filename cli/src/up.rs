@@ -21,6 +21,9 @@ mod lines;
 mod watched;
 
 /// Runs a RocketMQCluster manifest as processes on this machine, until Ctrl-C or SIGTERM.
+///
+/// Edits of the manifest are followed while it runs, by the same plan as on Kubernetes; with --data also those made between
+/// two runs.
 #[derive(Args)]
 pub struct Arguments {
     /// The manifest, a YAML file with one RocketMQCluster

@@ -94,3 +94,61 @@ fn draw_token() -> Result<String, StartError> {
         .map_err(|error| failed("read", source, error))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Validated {
+        manifest::load(
+            "{ apiVersion: gantry.rs/v1alpha1, kind: RocketMQCluster, metadata: { name: dev }, spec: { version: 0.1.0, \
+             brokers: { groups: 1, storage: { size: 1Gi } } } }",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again_and_only_its_owner_may_read_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(Some(parent.path()), "dev").unwrap();
+        let (mut kept, note) = load(&data, &manifest()).unwrap();
+        assert_eq!((kept.token.len(), note), (64, None));
+        kept.last = 7;
+        save(&data, "dev", &kept).unwrap();
+        let (read, _) = load(&data, &manifest()).unwrap();
+        assert_eq!((read.last, &read.token), (7, &kept.token));
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&path(&data, "dev").metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn stores_of_an_earlier_version_are_found_and_those_without_a_place_are_named() {
+        let parent = tempfile::tempdir().unwrap();
+        for folder in
+            ["dev-broker-0-0/store", "dev-broker-2-0/store", "dev-broker-4-0", "other-broker-0-0/store"]
+        {
+            fs::create_dir_all(parent.path().join(folder)).unwrap();
+        }
+        let data = DataFolder::open(Some(parent.path()), "dev").unwrap();
+        let (kept, note) = load(&data, &manifest()).unwrap();
+        assert_eq!(kept.claims.keys().collect::<Vec<_>>(), ["data-dev-broker-0-0", "data-dev-broker-2-0"]);
+        let note = note.unwrap();
+        assert!(
+            note.contains("has no place for: 2; ") && note.ends_with("spec.brokers.groups to 2"),
+            "{note}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_named_with_the_remedy() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(Some(parent.path()), "dev").unwrap();
+        fs::write(path(&data, "dev"), "{\"format\": 9}").unwrap();
+        let error = load(&data, &manifest()).unwrap_err().to_string();
+        assert!(
+            error.contains("dev-cluster.json: has format 9, this gantry knows 1; use the gantry that"),
+            "{error}"
+        );
+    }
+}

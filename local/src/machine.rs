@@ -284,7 +284,7 @@ impl Machine {
             board: self.board.clone(),
             listener: Arc::clone(&self.listener),
             stop: stop.subscribe(),
-            waits: from_the_start,
+            from_the_start,
             ran_before: !self.ran.insert(name.clone()),
         };
         self.supervisors.spawn(async move {

@@ -79,3 +79,82 @@ fn ha_of(address: &str, place: &Whereabouts) -> Option<String> {
 fn member_of(address: &str) -> &str {
     address.split('.').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::ports::{Seat, ports};
+
+    fn ports_of(member: &str) -> Option<Ports> {
+        let seats = [
+            ("dev-namesrv-0", Seat::NameServer(0)),
+            ("dev-namesrv-1", Seat::NameServer(1)),
+            ("dev-broker-0-0", Seat::Broker(0)),
+            ("dev-broker-0-1", Seat::Broker(1)),
+        ];
+        let (_, seat) = seats.into_iter().find(|(name, _)| *name == member)?;
+        ports(seat, 100).ok()
+    }
+
+    fn whole(member: &str, settings: fn(&str, &Whereabouts) -> Settings, text: &str) -> Vec<String> {
+        let folder = PathBuf::from("/data").join(member);
+        let place = Whereabouts {
+            ports: ports_of(member).unwrap(),
+            ports_of: &ports_of,
+            folder: &folder,
+            token_file: Path::new("/data/dev-token"),
+            stops_within: Duration::from_secs(30),
+        };
+        settings(text, &place).iter().map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    #[test]
+    fn a_name_server_listens_on_loopback_and_waits_for_nobody() {
+        let text = "bindAddress=0.0.0.0\nhealthPort=5557\nkvConfigPath=/data/kvConfig.json\nlistenPort=9876\n\
+                    logLevel=info\nwarmUpMillis=10000\n";
+        let expected = [
+            "bindAddress=127.0.0.1",
+            "healthPort=9877",
+            "kvConfigPath=/data/dev-namesrv-1/kvConfig.json",
+            "listenPort=9977",
+            "logLevel=info",
+        ];
+        assert_eq!(whole("dev-namesrv-1", static_settings, text), expected);
+    }
+
+    #[test]
+    fn a_slave_finds_its_master_and_drains_no_longer_than_it_may_take() {
+        let text = "adminPort=5558\nadminTokenFile=/etc/gantry/internal/token\nbindAddress=0.0.0.0\nbrokerId=1\n\
+                    drainTimeoutMillis=60000\nhaListenPort=10912\n\
+                    haMasterAddress=dev-broker-0-0.dev-broker-hl.default.svc.cluster.local:10912\nhealthPort=5557\n\
+                    listenPort=10911\n";
+        let expected = [
+            "adminPort=11035",
+            "adminTokenFile=/data/dev-token",
+            "bindAddress=127.0.0.1",
+            "brokerId=1",
+            "drainTimeoutMillis=15000",
+            "haListenPort=11032",
+            "haMasterAddress=127.0.0.1:11012",
+            "healthPort=11034",
+            "listenPort=11031",
+        ];
+        assert_eq!(whole("dev-broker-0-1", static_settings, text), expected);
+    }
+
+    #[test]
+    fn a_broker_is_told_of_the_same_name_servers_at_their_places_here() {
+        let text = "brokerIP1=127.0.0.1\nbrokerPermission=6\nlisteners=internal=127.0.0.1:10911\n\
+                    namesrvAddr=dev-namesrv-0.dev-namesrv-hl.default.svc.cluster.local:9876;\
+                    dev-namesrv-1.dev-namesrv-hl.default.svc.cluster.local:9876\n";
+        let expected = [
+            "brokerIP1=127.0.0.1",
+            "brokerPermission=6",
+            "listeners=internal=127.0.0.1:11011",
+            "namesrvAddr=127.0.0.1:9976;127.0.0.1:9977",
+        ];
+        assert_eq!(whole("dev-broker-0-0", live_settings, text), expected);
+    }
+}

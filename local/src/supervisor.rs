@@ -33,8 +33,9 @@ pub(crate) struct Supervisor {
     pub(crate) board: Board,
     pub(crate) listener: Listener,
     pub(crate) stop: watch::Receiver<bool>,
-    /// Whether it starts with the whole cluster: a broker then waits for the name servers.
-    pub(crate) waits: bool,
+    /// Whether it starts with the whole cluster: a broker then waits for the name servers, and the cluster ends when the
+    /// member is given up.
+    pub(crate) from_the_start: bool,
     /// Whether the member ran before this.
     pub(crate) ran_before: bool,
 }
@@ -83,7 +84,7 @@ impl Supervisor {
                 }
                 _ => {
                     let failed = MemberFailed { member, how, last_words, log };
-                    if !self.waits {
+                    if !self.from_the_start {
                         self.tell(Event::Note(failed.to_string()));
                     }
                     self.update(|standing| standing.failed = Some(failed));
@@ -96,7 +97,7 @@ impl Supervisor {
     /// Brokers start after the name servers, so that their first registration succeeds; `false` is a stop
     /// before that.
     async fn wait_for_name_servers(&mut self) -> bool {
-        if !self.waits || self.placement.role == Role::NameServer {
+        if !self.from_the_start || self.placement.role == Role::NameServer {
             return true;
         }
         tokio::select! {

@@ -57,3 +57,79 @@ fn key(waiting: &Waiting) -> (&'static str, String) {
     let words = waiting.message.chars().filter(|letter| !letter.is_ascii_digit());
     (waiting.reason, words.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use manifest::cluster::status::Condition;
+    use planner::step::Plan;
+
+    use super::*;
+
+    fn settled(waiting: &[(&'static str, &str, bool)], ready: bool) -> Settled {
+        let mut plan = Plan::default();
+        plan.waiting = waiting
+            .iter()
+            .map(|(reason, message, blocked)| Waiting {
+                reason,
+                message: (*message).to_owned(),
+                blocked: *blocked,
+            })
+            .collect();
+        plan.status.conditions.push(Condition {
+            kind: "Ready".to_owned(),
+            status: if ready { "True" } else { "False" }.to_owned(),
+            reason: String::new(),
+            message: String::new(),
+            last_transition_time: String::new(),
+            observed_generation: None,
+        });
+        Settled { plan, ..Settled::default() }
+    }
+
+    fn words(events: &[Event]) -> Vec<&str> {
+        let words = events.iter().map(|event| match event {
+            Event::Waiting { text, .. } => text.as_str(),
+            Event::AsWanted => "as wanted",
+            _ => "other",
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn each_wait_is_told_once_whatever_its_numbers_and_again_when_it_comes_again() {
+        let mut told = Told::default();
+        told.edited();
+        let five = [("Draining", "consumers have 5 messages to read", false)];
+        let four = [("Draining", "consumers have 4 messages to read", false)];
+        assert_eq!(words(&told.of(&settled(&five, false))), ["consumers have 5 messages to read"]);
+        assert_eq!(words(&told.of(&settled(&four, false))), [""; 0]);
+        assert_eq!(words(&told.of(&settled(&[], false))), [""; 0]);
+        assert_eq!(words(&told.of(&settled(&four, false))), ["consumers have 4 messages to read"]);
+        assert_eq!(words(&told.of(&settled(&[], true))), ["as wanted"]);
+        assert_eq!(words(&told.of(&settled(&[], true))), [""; 0]);
+    }
+
+    #[test]
+    fn of_a_cluster_that_starts_only_what_needs_a_person_is_told() {
+        let mut told = Told::default();
+        let waiting =
+            [("Creating", "a member is not ready", false), ("VolumeLost", "its volume is empty", true)];
+        assert_eq!(words(&told.of(&settled(&waiting, false))), ["its volume is empty"]);
+        assert_eq!(words(&told.of(&settled(&[], true))), [""; 0]);
+    }
+
+    #[test]
+    fn an_edit_is_done_only_when_all_members_have_taken_it_over() {
+        let mut told = Told::default();
+        told.edited();
+        let mut pushing = settled(&[], true);
+        pushing.plan.steps.push(planner::step::Step {
+            action: planner::step::Action::AddFinalizer,
+            class: planner::step::Class::None,
+            reason: String::new(),
+            event: None,
+        });
+        assert_eq!(words(&told.of(&pushing)), [""; 0]);
+        assert_eq!(words(&told.of(&settled(&[], true))), ["as wanted"]);
+    }
+}

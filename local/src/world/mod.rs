@@ -102,9 +102,9 @@ impl World {
     ) -> Result<(), Refused> {
         manifest::check_change(&self.manifest, &manifest)?;
         let plan = plan(&manifest, &self.facts_for(&manifest, answers), now);
-        let refusal = plan.status.conditions.iter().find(|condition| condition.kind == "SpecAccepted");
-        if let Some(refusal) = refusal.filter(|condition| condition.status == "False") {
-            return Err(Refused(vec![refusal.message.clone()]));
+        if plan.refused {
+            let why = plan.status.conditions.into_iter().filter(|condition| condition.kind == "SpecAccepted");
+            return Err(Refused(why.map(|condition| condition.message).collect()));
         }
         if self.kept.manifest.as_ref() != Some(manifest.cluster()) {
             self.kept.generation += 1;
