@@ -1,6 +1,7 @@
 //! Who would restart and why, gathered from facts; `roll.rs` decides, here its word becomes a step.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use manifest::cluster::Approval;
 use manifest::units::parse_duration;
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::groups::{Records, State};
 use super::roll::Roll;
+use super::scale_in::elapsed;
 use super::told::{permission_since, told_permission};
 use super::{Outcome, groups_that_run, outdated, roll, window};
 use crate::build;
@@ -18,6 +20,9 @@ use crate::labels::APPROVE;
 use crate::seen::{Seen, SeenGroup};
 use crate::shape::{READ_ONLY, READ_WRITE};
 use crate::step::{Action, Class, Step, Waiting};
+
+/// A pod that has become ready gets connections when every node knows of it.
+const SERVICES_LEAD_THERE: Duration = Duration::from_secs(5);
 
 /// Decides about restarts of brokers.
 pub(super) fn decide_roll(desired: &Desired, seen: &Seen, outcome: &mut Outcome) -> Roll {
@@ -132,8 +137,13 @@ pub(super) fn roll_name_servers(desired: &Desired, seen: &Seen, outcome: &mut Ou
     let (ordinal, reason) = down.or(outdated.iter().next())?;
     let pod = role.pods.get(ordinal)?;
     let broken = pod.trouble.is_some() && !pod.ready;
-    if pod.terminating || (!broken && !role.others_ready(*ordinal)) {
-        let message = "a name server is not ready".to_owned();
+    let others_serve = role.others_ready(*ordinal) && {
+        let others = (0..set.replicas).filter(|other| other != ordinal);
+        let last = others.filter_map(|other| role.pods.get(&other)?.ready_since).max();
+        last.is_none_or(|last| elapsed(last, desired.now) >= SERVICES_LEAD_THERE)
+    };
+    if pod.terminating || (!broken && !others_serve) {
+        let message = "a name server is not ready, or only since a moment ago".to_owned();
         outcome.waiting.push(Waiting { reason: "RollingOut", message, blocked: false });
         return None;
     }

@@ -1,5 +1,6 @@
 //! The operator: observes, plans, carries out, as `step.rs` says, and may die after any write. Safety is checked at each.
 
+use k8s_openapi::jiff::Timestamp;
 use manifest::cluster::ScaleInPolicy;
 use manifest::cluster::status::ClusterStatus;
 use planner::conditions::REASONS;
@@ -270,12 +271,17 @@ fn check_restart(world: &World, pod: &str, step: &Step) -> Result<(), String> {
         };
     }
     let Some(group) = world.group_of(pod) else {
-        let ready = |other: &&String| world.pods[*other].facts.ready && *other != pod;
+        // A moment after a pod is ready, nodes know of it.
+        let served = |since: Timestamp| world.now.as_second() - since.as_second() >= 5;
+        let ready = |other: &&String| {
+            let facts = &world.pods[*other].facts;
+            *other != pod && facts.ready && facts.ready_since.is_some_and(served)
+        };
         let names: Vec<&String> = world.pods.keys().filter(|name| name.contains("-namesrv-")).collect();
         let alone = names.len() == 1 || !known.facts.ready;
         return match alone || names.iter().any(ready) {
             true => Ok(()),
-            false => Err("the last name server that is ready restarts".to_owned()),
+            false => Err("the last name server that clients can reach restarts".to_owned()),
         };
     };
     others_are_ready(world, group, pod)?;
