@@ -123,7 +123,12 @@ impl Executor {
             PatchParams { field_manager: Some(CLUSTER_MANAGER.to_owned()), ..PatchParams::default() };
         let clusters = api::objects(&self.client, &api::clusters(), Some(&cluster.namespace));
         let what = format!("set finalizers of {}", cluster.name);
-        self.keep_cluster(view, send(&clusters, &cluster.name, &params, Patch::Merge(patch), &what).await?);
+        let patched = send(&clusters, &cluster.name, &params, Patch::Merge(patch), &what).await?;
+        if finalizers.is_empty() && cluster.deleting {
+            self.caches.clusters.remove(&cluster.namespace, &cluster.name, &cluster.uid);
+        } else {
+            self.keep_cluster(view, patched);
+        }
         Ok(Taken::Done)
     }
 

@@ -4,14 +4,14 @@
 //! Objects are kept as the text of their JSON without managed fields: reading it again costs less than keeping it as a
 //! tree. Pods, volume claims, nodes and storage classes are kept as facts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::DynamicObject;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use planner::facts::{ClaimFacts, NodeFacts, PodFacts, StorageClassFacts};
 use planner::object::Kind;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,10 @@ use serde_json::Value;
 
 /// Kubernetes' own note of what `kubectl apply` sent: as large as the object, of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// How many objects that were deleted are remembered of each kind: an answer to a write may come later than the news
+/// that the object is gone.
+const REMEMBERED_GONE: usize = 512;
 
 /// Names a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -83,18 +87,24 @@ type Named<F> = BTreeMap<String, Arc<Entry<F>>>;
 #[derive(Debug)]
 pub struct Shelf<F> {
     entries: RwLock<HashMap<ClusterKey, Named<F>>>,
+    /// Uids of objects that were deleted; none comes again.
+    gone: Mutex<VecDeque<String>>,
 }
 
 impl<F> Default for Shelf<F> {
     fn default() -> Self {
-        Shelf { entries: RwLock::default() }
+        Shelf { entries: RwLock::default(), gone: Mutex::default() }
     }
 }
 
 impl<F: Facts> Shelf<F> {
-    /// Keeps what was seen, unless something newer is there, and returns whether planning could come to something else.
+    /// Keeps what was seen, unless something newer is there or it is gone by now, and returns whether planning could come
+    /// to something else.
     pub fn put(&self, key: &ClusterKey, name: &str, entry: Entry<F>) -> bool {
         let mut entries = self.entries.write();
+        if self.gone.lock().contains(&entry.uid) {
+            return false;
+        }
         // Its label may have been changed: it belongs to one cluster at a time.
         for (other, named) in entries.iter_mut() {
             if other.namespace == key.namespace
@@ -117,8 +127,14 @@ impl<F: Facts> Shelf<F> {
     /// Forgets the object of that uid and returns the cluster that it was of.
     pub fn remove(&self, namespace: &str, name: &str, uid: &str) -> Option<ClusterKey> {
         let mut entries = self.entries.write();
-        let of =
-            |named: &BTreeMap<String, Arc<Entry<F>>>| named.get(name).is_some_and(|known| known.uid == uid);
+        {
+            let mut gone = self.gone.lock();
+            if gone.len() == REMEMBERED_GONE {
+                gone.pop_front();
+            }
+            gone.push_back(uid.to_owned());
+        }
+        let of = |named: &Named<F>| named.get(name).is_some_and(|known| known.uid == uid);
         let key = entries.iter().find(|(key, named)| key.namespace == namespace && of(named))?.0.clone();
         if let Some(named) = entries.get_mut(&key) {
             named.remove(name);
@@ -312,7 +328,10 @@ mod tests {
         assert_eq!(shelf.remove("ns", "child", "0"), None);
         assert!(shelf.put(&key, "child", entry("2", "8", "again")));
         assert_eq!(shelf.remove("ns", "child", "1"), None);
-        assert_eq!(shelf.remove("ns", "child", "2"), Some(key));
+        assert_eq!(shelf.remove("ns", "child", "2"), Some(key.clone()));
+        assert!(shelf.keys().is_empty());
+        // An answer that comes after the news of its end.
+        assert!(!shelf.put(&key, "child", entry("2", "9", "gone")));
         assert!(shelf.keys().is_empty());
     }
 

@@ -33,42 +33,29 @@ pub struct Said<'a> {
     pub note: &'a str,
     /// What was done or is waited for, in one word.
     pub action: &'a str,
-    /// Name and uid of the pod it is about, if it is about one.
-    pub pod: Option<(&'a str, &'a str)>,
 }
 
 impl Events {
-    /// Says it of the cluster, and of the pod.
+    /// Says it of the cluster.
     pub async fn say(&self, cluster: &ClusterFacts, said: &Said<'_>) {
-        let of_cluster = ObjectReference {
-            api_version: Some(manifest::API_VERSION.to_owned()),
-            kind: Some(manifest::KIND.to_owned()),
-            name: Some(cluster.name.clone()),
-            namespace: Some(cluster.namespace.clone()),
-            uid: Some(cluster.uid.clone()),
-            ..ObjectReference::default()
-        };
-        let of_pod = said.pod.map(|(name, uid)| ObjectReference {
+        self.make(&of_cluster(cluster), None, said).await;
+    }
+
+    /// Says it of one of its pods.
+    pub async fn say_of_pod(&self, cluster: &ClusterFacts, pod: &str, uid: &str, said: &Said<'_>) {
+        let of_pod = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),
-            name: Some(name.to_owned()),
+            name: Some(pod.to_owned()),
             namespace: Some(cluster.namespace.clone()),
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
-        });
-        if let Some(pod) = &of_pod {
-            self.make(&cluster.namespace, pod, Some(&of_cluster), said).await;
-        }
-        self.make(&cluster.namespace, &of_cluster, of_pod.as_ref(), said).await;
+        };
+        self.make(&of_pod, Some(&of_cluster(cluster)), said).await;
     }
 
-    async fn make(
-        &self,
-        namespace: &str,
-        regarding: &ObjectReference,
-        related: Option<&ObjectReference>,
-        said: &Said<'_>,
-    ) {
+    async fn make(&self, regarding: &ObjectReference, related: Option<&ObjectReference>, said: &Said<'_>) {
+        let namespace = regarding.namespace.as_deref().unwrap_or_default();
         let now = Timestamp::now();
         let name = regarding.name.as_deref().unwrap_or_default();
         let mut event = Event {
@@ -91,6 +78,17 @@ impl Events {
             Ok(Err(error)) => tracing::debug!("event {} of {name}: {error}", said.reason),
             Err(_) => tracing::debug!("event {} of {name}: no answer within {TIMEOUT:?}", said.reason),
         }
+    }
+}
+
+fn of_cluster(cluster: &ClusterFacts) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(manifest::API_VERSION.to_owned()),
+        kind: Some(manifest::KIND.to_owned()),
+        name: Some(cluster.name.clone()),
+        namespace: Some(cluster.namespace.clone()),
+        uid: Some(cluster.uid.clone()),
+        ..ObjectReference::default()
     }
 }
 

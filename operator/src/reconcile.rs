@@ -1,13 +1,13 @@
 //! One look at one cluster, a straight line: observe, validate, plan, take the steps, report. What is to be done is
 //! decided by `planner`; here is only in which order it is carried out and when the next look is due.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
 use planner::accepted;
-use planner::step::{Action, Class, Plan, Step};
+use planner::step::{Action, Class, Plan, Step, Waiting};
 use tokio::time::Instant;
 
 use crate::apply::{Executor, Taken};
@@ -40,7 +40,7 @@ pub struct Reconciler {
 /// What came of a plan's steps.
 #[derive(Default)]
 struct Outcome {
-    done: Vec<Action>,
+    done: Vec<Step>,
     /// Whether the cluster's own object was written: its status is planned anew first.
     cluster_was_written: bool,
     not_yet: bool,
@@ -91,16 +91,7 @@ impl Reconciler {
         if accepted && outcome.failure.is_none() {
             outcome.failure = self.keep_accepted(&view).await.err();
         }
-        for waiting in memory.news(&plan.waiting) {
-            let said = Said {
-                warning: true,
-                reason: waiting.reason,
-                note: &waiting.message,
-                action: "Wait",
-                pod: None,
-            };
-            self.events.say(&view.cluster, &said).await;
-        }
+        self.tell(&view, &outcome.done, &memory.news(&plan.waiting)).await;
         let ended = match outcome.cluster_was_written {
             true => Ended::Again(Duration::ZERO),
             false => self.report(key, &view, memory, &plan.status).await?,
@@ -110,11 +101,11 @@ impl Reconciler {
         }
         let told =
             |action: &Action| matches!(action, Action::PushConfig { .. } | Action::CopyMetadata { .. });
-        let only_told = outcome.done.iter().all(told);
-        let nothing_done = outcome.done.is_empty();
-        let steps: Vec<&str> = outcome.done.iter().map(metrics::name).collect();
+        let done: Vec<Action> = outcome.done.into_iter().map(|step| step.action).collect();
+        let (nothing_done, only_told) = (done.is_empty(), done.iter().all(told));
+        let steps: Vec<&str> = done.iter().map(metrics::name).collect();
         let steps = steps.join(", ");
-        if let Some(times) = memory.repeated(outcome.done) {
+        if let Some(times) = memory.repeated(done) {
             return Err(Failure::NoEffect { times, steps });
         }
         Ok(match (nothing_done, only_told, ended) {
@@ -180,36 +171,34 @@ impl Reconciler {
         now: Timestamp,
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        // What was found past the caches, as long as only steps were taken that disturb nobody.
+        let mut live = None;
         for step in &plan.steps {
             if step.class != Class::None && outcome.failure.is_some() {
                 break;
             }
-            match self.take(key, view, memory, step, now).await {
+            if step.class != Class::None {
+                live = None;
+            }
+            match self.take(key, view, &mut live, memory, step, now).await {
                 Ok(Taken::Done) => {
                     tracing::info!(cluster = %key, step = metrics::name(&step.action), "{}", step.reason);
-                    self.say(view, step).await;
                     outcome.cluster_was_written |= matches!(
                         step.action,
                         Action::AddFinalizer | Action::RemoveFinalizer | Action::RecordStatus(_)
                     );
-                    outcome.done.push(step.action.clone());
+                    outcome.done.push(step.clone());
                 }
                 Ok(Taken::Exists(reference)) => {
                     memory.strays.insert(reference, None);
-                    outcome.done.push(step.action.clone());
+                    outcome.done.push(step.clone());
                 }
                 Ok(Taken::NotYet(why)) => {
                     tracing::debug!(cluster = %key, step = metrics::name(&step.action), "not yet: {why}");
                     outcome.not_yet = true;
                 }
-                Err(failure) => {
-                    let first = outcome.failure.is_none();
-                    if first {
-                        outcome.failure = Some(failure);
-                    } else {
-                        tracing::debug!(cluster = %key, "{failure}");
-                    }
-                }
+                Err(failure) if outcome.failure.is_none() => outcome.failure = Some(failure),
+                Err(failure) => tracing::debug!(cluster = %key, "{failure}"),
             }
         }
         outcome
@@ -219,46 +208,60 @@ impl Reconciler {
         &self,
         key: &ClusterKey,
         view: &View,
+        live: &mut Option<(View, Plan)>,
         memory: &mut Memory,
         step: &Step,
         now: Timestamp,
     ) -> Result<Taken, Failure> {
-        if step.looks_again() {
-            let Some(live) = self.still_planned(key, memory, step, now).await? else {
-                return Ok(Taken::NotYet("what is there now asks for something else".to_owned()));
-            };
-            return self.executor.take(&live, &step.action).await;
+        if !step.looks_again() {
+            return self.executor.take(view, &step.action).await;
         }
-        self.executor.take(view, &step.action).await
+        if live.is_none() {
+            *live = self.look_again(key, memory, now).await?;
+        }
+        match live {
+            Some((live, plan)) if plan.steps.iter().any(|planned| planned.action == step.action) => {
+                self.executor.take(live, &step.action).await
+            }
+            _ => Ok(Taken::NotYet("what is there now asks for something else".to_owned())),
+        }
     }
 
-    /// Looks past the caches and returns what is there, if the step is still the one to take.
-    async fn still_planned(
+    /// Looks past the caches and plans anew, with the same time.
+    async fn look_again(
         &self,
         key: &ClusterKey,
         memory: &mut Memory,
-        step: &Step,
         now: Timestamp,
-    ) -> Result<Option<View>, Failure> {
-        let Some(mut live) = self.observer.live(key).await? else { return Ok(None) };
-        self.add_strays(&mut live, memory).await?;
-        let facts = self.observer.facts(&live, self.slots.may(key)).await;
-        let plan = decide(&live.json, live.accepted().as_ref(), &facts, now).plan;
-        Ok(plan.steps.iter().any(|planned| planned.action == step.action).then_some(live))
+    ) -> Result<Option<(View, Plan)>, Failure> {
+        let Some(mut view) = self.observer.live(key).await? else { return Ok(None) };
+        self.add_strays(&mut view, memory).await?;
+        let facts = self.observer.facts(&view, self.slots.may(key)).await;
+        let plan = decide(&view.json, view.accepted().as_ref(), &facts, now).plan;
+        Ok(Some((view, plan)))
     }
 
-    async fn say(&self, view: &View, step: &Step) {
-        let Some(reason) = step.event else { return };
-        let pod = pod_of(step);
-        let uid = pod.and_then(|pod| view.pod_uid(pod));
-        let said = Said {
-            warning: false,
-            reason,
-            note: &step.reason,
-            action: metrics::name(&step.action),
-            pod: pod.zip(uid.as_deref()),
-        };
-        self.events.say(&view.cluster, &said).await;
+    /// Says what was done, each kind of thing once of the cluster, and what disturbed a pod also of the pod.
+    async fn tell(&self, view: &View, done: &[Step], waiting: &[&Waiting]) {
+        let mut notes: BTreeMap<&str, (&Step, Vec<&str>)> = BTreeMap::new();
+        for step in done {
+            let Some(reason) = step.event else { continue };
+            notes.entry(reason).or_insert_with(|| (step, Vec::new())).1.push(&step.reason);
+            let pod = pod_of(step).filter(|_| step.class != Class::None);
+            if let Some((pod, uid)) = pod.and_then(|pod| Some((pod, view.pod_uid(pod)?))) {
+                let action = metrics::name(&step.action);
+                let said = Said { warning: false, reason, note: &step.reason, action };
+                self.events.say_of_pod(&view.cluster, pod, &uid, &said).await;
+            }
+        }
+        for (reason, (step, notes)) in notes {
+            let (note, action) = (notes.join("; "), metrics::name(&step.action));
+            self.events.say(&view.cluster, &Said { warning: false, reason, note: &note, action }).await;
+        }
+        for waiting in waiting {
+            let said = Said { warning: true, reason: waiting.reason, note: &waiting.message, action: "Wait" };
+            self.events.say(&view.cluster, &said).await;
+        }
     }
 
     /// Writes the status if it says something new and may be written now.
