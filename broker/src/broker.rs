@@ -117,7 +117,7 @@ impl Broker {
             waiting: Waiting::new(config.max_parked_pulls),
             more_properties: format!("{}\u{1}{}\u{2}", protocol::properties::names::CLUSTER, config.cluster),
             send_reply: Prepared::new(&[("MSG_REGION", &config.region), ("TRACE_ON", "true")]),
-            live: Live::new(config.live.clone(), now_ms()),
+            live: Live::new(config.live.clone(), config.write_grace, now_ms()),
             leader: (!config.live.is_slave()).then(|| Leader::new(store.clone(), config.leader())),
             joins: Joins::default(),
             slave: match config.live.is_slave() {

@@ -82,6 +82,9 @@ pub struct Config {
     /// `drainTimeoutMillis`: ms a stopping master waits for connected slaves to get the last of its log. Default 10000,
     /// 0 to 600000.
     pub drain_timeout: Duration,
+    /// `writeGraceMillis`: ms for which a running master that loses its write permission still takes messages: routes say
+    /// so at once, but clients look for routes every 30 s. Default 30000, 0 to 600000.
+    pub write_grace: Duration,
     /// `haListenPort`, `haMasterAddress` and the bounds of the stream between master and slaves.
     pub ha: HaConfig,
     /// What can be changed while the broker runs.
@@ -196,6 +199,7 @@ impl Config {
             ),
             region: read.text("regionId", "DefaultRegion"),
             drain_timeout: read.duration("drainTimeoutMillis", Unit::Milliseconds, 10_000, 0..=600_000),
+            write_grace: read.duration("writeGraceMillis", Unit::Milliseconds, 30_000, 0..=600_000),
             ha: HaConfig::read(&mut read),
             live: LiveSettings::read(&mut read),
             limits: ConnectionLimits::read(&mut read),

@@ -6,7 +6,8 @@ mod settings;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use daemon::config::ConfigErrors;
@@ -68,6 +69,9 @@ pub struct Live {
     now: ArcSwap<LiveSettings>,
     /// That of `now`, for whoever looks at it with every message.
     permission: AtomicI32,
+    /// Until when messages are taken though `permission` says no, ms since 1970.
+    grace_until: AtomicI64,
+    write_grace: Duration,
     /// Held while a change is made: one after the other.
     version: Mutex<DataVersion>,
     /// Told of every change when it holds everywhere.
@@ -75,11 +79,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// Begins with the settings of the start.
-    pub fn new(settings: LiveSettings, now_ms: i64) -> Live {
+    /// Begins with the settings of the start; `write_grace` is `writeGraceMillis`.
+    pub fn new(settings: LiveSettings, write_grace: Duration, now_ms: i64) -> Live {
         let version = DataVersion { counter: 0, state_version: 0, timestamp: now_ms };
         Live {
             permission: AtomicI32::new(settings.permission),
+            grace_until: AtomicI64::new(0),
+            write_grace,
             now: ArcSwap::from_pointee(settings),
             version: Mutex::new(version),
             changed: watch::Sender::new(()),
@@ -96,9 +102,19 @@ impl Live {
         self.now.load()
     }
 
-    /// Says whether the broker takes messages. Free.
-    pub fn may_write(&self) -> bool {
+    /// Says whether the broker takes messages. Free while it has the permission; the clock is asked only without.
+    ///
+    /// One that is to be read only takes them for `writeGraceMillis` more: producers that still have a route to it need
+    /// not fail.
+    pub fn may_write(&self, now_ms: impl FnOnce() -> i64) -> bool {
         perm::is_writeable(self.permission.load(Ordering::Relaxed))
+            || now_ms() < self.grace_until.load(Ordering::Relaxed)
+    }
+
+    /// Returns the permission as it is in effect: a master that still takes messages has that of writing.
+    pub fn permission_in_effect(&self, now_ms: i64) -> i32 {
+        let told = self.permission.load(Ordering::Relaxed);
+        if self.may_write(|| now_ms) { told | perm::WRITE } else { told }
     }
 
     /// Says whether the broker gives messages. Free.
@@ -174,16 +190,24 @@ impl Live {
         let after = Arc::new(after);
         if after.required_acks() > before.required_acks() {
             apply(&after);
-            self.hold(after);
+            self.hold(before, after, now_ms);
         } else {
-            self.hold(after.clone());
+            self.hold(before, after.clone(), now_ms);
             apply(&after);
         }
         self.changed.send_replace(());
         changes
     }
 
-    fn hold(&self, after: Arc<LiveSettings>) {
+    fn hold(&self, before: &LiveSettings, after: Arc<LiveSettings>, now_ms: i64) {
+        if perm::is_writeable(before.permission) {
+            let reads_on = perm::is_readable(after.permission) && !after.is_slave();
+            let grace = if reads_on { self.write_grace } else { Duration::ZERO };
+            let until = now_ms.saturating_add(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX));
+            self.grace_until.store(until, Ordering::Relaxed);
+        } else if !perm::is_readable(after.permission) {
+            self.grace_until.store(0, Ordering::Relaxed);
+        }
         self.permission.store(after.permission, Ordering::Relaxed);
         self.now.store(after);
     }
@@ -228,7 +252,7 @@ mod tests {
     #[test]
     fn live_settings_change_together_and_the_version_grows() {
         let config = config("flushDiskType=SYNC_FLUSH");
-        let live = Live::new(config.live.clone(), 1);
+        let live = Live::new(config.live.clone(), config.write_grace, 1);
         let done =
             change(&live, &config, "brokerRole=SYNC_MASTER\ninSyncReplicas=2\nslaveTimeout=20").unwrap();
         assert_eq!(
@@ -267,10 +291,32 @@ mod tests {
             (&master, "slaveTimeout=20\nflushDiskType=OFTEN", "ASYNC_FLUSH or SYNC_FLUSH"),
             (&master, "slaveTimeout=20\nhaCatchUpBytesPerSecond=7", "0 for no limit, or 64KiB"),
         ] {
-            let live = Live::new(config.live.clone(), 1);
+            let live = Live::new(config.live.clone(), config.write_grace, 1);
             let error = change(&live, config, text).unwrap_err();
             assert!(error.contains(reason), "{error} has {reason}");
             assert_eq!((&**live.load(), live.version().counter), (&config.live, 0), "{text}");
         }
+    }
+
+    #[test]
+    fn senders_with_an_old_route_have_their_time_and_no_more() {
+        let config = config("writeGraceMillis=10");
+        let live = Live::new(config.live.clone(), config.write_grace, 0);
+        let tell = |permission: &str, now| {
+            let wanted = daemon::config::parse(&format!("brokerPermission={permission}")).unwrap();
+            live.change(&config, &wanted, now, |_| {}).unwrap();
+        };
+        let in_effect = |now| live.permission_in_effect(now);
+        tell("4", 100);
+        assert_eq!((in_effect(109), in_effect(110)), (6, 4));
+        tell("6", 120);
+        assert_eq!(in_effect(1_000), 6);
+        tell("4", 1_000);
+        tell("0", 1_001);
+        assert_eq!(in_effect(1_002), 0, "one that is in no route takes nothing");
+        tell("4", 1_003);
+        assert_eq!(in_effect(1_004), 4, "it had nothing to lose");
+        let restarted = Live::new(live.load().as_ref().clone(), config.write_grace, 1_005);
+        assert_eq!(restarted.permission_in_effect(1_005), 4, "a restart is no change");
     }
 }

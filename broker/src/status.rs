@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use client::admin_status::{AdminStatus, Follower, Role, StoreState};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, now_ms};
 use crate::config::Config;
 use crate::member::Phase;
 use crate::slave::{SlaveLink, lag_time};
@@ -50,7 +50,7 @@ fn add_broker(status: &mut AdminStatus, broker: &Broker) {
     let settings = broker.config.to_properties().into_iter();
     status.config_hash =
         digest(settings.chain(live.to_properties().map(|(key, value)| (key.to_owned(), value))));
-    status.permission = live.permission as u8;
+    status.permission = broker.live.permission_in_effect(now_ms()) as u8;
     status.log_begin = Some(broker.store.begin());
     status.log_end = Some(broker.store.written());
     status.disk_used_percent = Some(broker.store.used_percent().into());

@@ -13,8 +13,11 @@ use support::*;
 
 const SLAVE: [(&str, &str); 1] = [("brokerId", "1")];
 
+/// Without the time that senders with an old route have, where no test is about it.
+const NO_GRACE: (&str, &str) = ("writeGraceMillis", "0");
+
 async fn ready(dir: &Path, text: &str) -> Operated {
-    let broker = Operated::start(dir, &[]).await;
+    let broker = Operated::start(dir, &[NO_GRACE]).await;
     broker.write_live(text);
     broker.ready().await;
     broker
@@ -100,6 +103,23 @@ async fn permission_is_taken_and_given_while_the_broker_runs() {
     }
     let found = consumer.answer().await;
     assert_eq!((found.opaque, found.messages()), (waiting, vec![(1, "two".to_owned())]));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_to_be_read_only_takes_what_old_routes_bring_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Operated::start(dir.path(), &[]).await;
+    broker.write_live("configRevision=1");
+    broker.ready().await;
+    let mut wire = broker.connect().await;
+    assert_eq!(broker.push("brokerPermission=4\nconfigRevision=2").await.0, 200);
+    assert_eq!(wire.put("T", "one", "").await.code, ResponseCode::SUCCESS);
+    let status = broker.status().await;
+    assert_eq!((status.config_revision, status.permission), (2, 6), "it may not go yet");
+    assert_eq!(broker.push("brokerPermission=0\nconfigRevision=3").await.0, 200);
+    assert_eq!(wire.put("T", "two", "").await.code, ResponseCode::NO_PERMISSION);
+    assert_eq!(broker.status().await.permission, 0);
     broker.stop().await;
 }
 

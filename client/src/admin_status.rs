@@ -41,7 +41,8 @@ pub struct AdminStatus {
     pub config_revision: u64,
     /// A digest of all settings that hold, live and static.
     pub config_hash: String,
-    /// Its `brokerPermission`: 6 to write and read, 4 to read, 0 in no route.
+    /// What holds of its `brokerPermission`: 6 to write and read, 4 to read, 0 in no route. 6 for as long as a master that
+    /// lost it still takes messages (`writeGraceMillis`).
     pub permission: u8,
     pub disk_used_percent: Option<u32>,
 }

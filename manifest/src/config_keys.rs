@@ -82,6 +82,7 @@ pub const NAME_SERVER_KEYS: &[ConfigKey] = &[
     key("supportActingMaster", Live(Flag)),
     key("waitSecondsForService", Live(Number(0, 3_600))),
     key("warmUpMillis", Field("spec.nameServers.warmUp")),
+    key("writeGraceMillis", Restart(Number(0, 600_000))),
     key("writeTimeoutMillis", Restart(Number(100, 3_600_000))),
 ];
 

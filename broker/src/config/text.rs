@@ -48,6 +48,7 @@ impl Config {
             ("channelExpiredTimeout", ms(self.client_expiry)),
             ("regionId", self.region.clone()),
             ("drainTimeoutMillis", ms(self.drain_timeout)),
+            ("writeGraceMillis", ms(self.write_grace)),
             ("logFormat", format.to_owned()),
         ];
         pairs.extend(self.ha.to_properties());
@@ -119,7 +120,7 @@ mod tests {
             maxTransferCountOnMessageInMemory=9 maxUnansweredBytes=1025 maxUnansweredSends=9 \
             maxUnflushedBytes=2000000 namesrvAddr=a:1;b:2 offsetReplicationInterval=10 regionId=r \
             registerNameServerPeriod=10001 serverChannelMaxIdleTimeSeconds=9 slaveReadEnable=true slaveTimeout=9 \
-            storePathRootDir=/x syncFlushTimeout=9 tailCacheBytes=2000000 writeTimeoutMillis=101";
+            storePathRootDir=/x syncFlushTimeout=9 tailCacheBytes=2000000 writeGraceMillis=9 writeTimeoutMillis=101";
         let mut given: Vec<String> = given.split_whitespace().map(str::to_owned).collect();
         let config = config(&given.join("\n"));
         assert_eq!(config.unknown, []);

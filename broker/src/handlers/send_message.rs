@@ -219,7 +219,7 @@ fn check_limits(broker: &Broker) -> Result<(), Refusal> {
     if broker.is_stopping() {
         return Err(Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker is shutting down"));
     }
-    if !broker.live.may_write() {
+    if !broker.live.may_write(now_ms) {
         let remark = format!("the broker[{}] sending message is forbidden", broker.address().ip());
         return Err(Refusal::new(ResponseCode::NO_PERMISSION, remark));
     }
