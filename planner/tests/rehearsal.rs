@@ -192,3 +192,15 @@ fn members_that_cannot_be_asked_are_taken_to_run_as_they_were_told() {
     assert_eq!(restarts(&changed).len(), 5);
     assert_is_ready(&changed, 5);
 }
+
+/// Addresses that follow from nodes would change otherwise.
+#[test]
+fn a_pod_that_restarts_comes_to_its_node_again() {
+    let mut facts = settled(&manifest(&[]), &OperatorSettings::default(), now());
+    for pod in &mut facts.pods {
+        pod.node = Some(format!("node-of-{}", pod.name));
+    }
+    let rehearsal = rehearse(&manifest(&[("version", json!("0.1.1"))]), &facts, now());
+    assert_eq!(restarts(&rehearsal).len(), 5);
+    assert!(rehearsal.after.pods.iter().all(|pod| pod.node == Some(format!("node-of-{}", pod.name))));
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use planner::facts::Observed;
 use planner::labels::{INTENT_HASH, NAME_SERVERS_SINCE, PERMISSION_SINCE, TEMPLATE_HASH};
 use planner::object::ObjectRef;
+use planner::same_amount;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -86,10 +87,12 @@ fn of_object(before: &Value, after: &Value, owned: &Value, paths: &mut Vec<PathC
 }
 
 fn differ(path: &str, before: &Value, after: &Value, owned: &Value, paths: &mut Vec<PathChange>) {
-    if before == after {
+    // Kubernetes leaves out what is empty, and writes amounts its own way.
+    if before == after || (is_empty(before) && is_empty(after)) {
         return;
     }
     match (before, after) {
+        (Value::String(before), Value::String(after)) if same_amount(before, after) => {}
         (Value::Object(old), Value::Object(new)) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for name in names.into_iter().filter(|name| !BOOKKEEPING.contains(&name.as_str())) {
@@ -113,6 +116,16 @@ fn differ(path: &str, before: &Value, after: &Value, owned: &Value, paths: &mut 
             before: Some(before.clone()).filter(|value| !value.is_null()),
             after: Some(after.clone()).filter(|value| !value.is_null()),
         }),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
     }
 }
 
@@ -180,12 +193,14 @@ mod tests {
     fn what_kubernetes_or_bookkeeping_adds_is_no_change() {
         let before = json!({
             "metadata": { "uid": "u", "annotations": { INTENT_HASH: "a" }, "labels": { "a": "1", "b": "2" } },
-            "spec": { "replicas": 1, "revisionHistoryLimit": 10, "list": [1, 2], "nodeSelector": { "x": "y" } },
+            "spec": {
+                "replicas": 1, "revisionHistoryLimit": 10, "list": [1, 2], "nodeSelector": { "x": "y" }, "cpu": "500m",
+            },
             "status": { "replicas": 1 },
         });
         let after = json!({
             "metadata": { "annotations": { INTENT_HASH: "b" }, "labels": { "a": "1" } },
-            "spec": { "replicas": 2, "list": [1, 3] },
+            "spec": { "replicas": 2, "list": [1, 3], "cpu": "0.5", "publishNotReadyAddresses": false },
         });
         let owned =
             json!({ "metadata": { "labels": { "b": "2" } }, "spec": { "nodeSelector": { "x": "y" } } });

@@ -72,7 +72,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Kubernetes writes amounts its own way: `0.5` becomes `500m`, `1024Mi` becomes `1Gi`.
-fn same_amount(left: &str, right: &str) -> bool {
+pub fn same_amount(left: &str, right: &str) -> bool {
     left == right
         || matches!((thousandths(left), thousandths(right)), (Some(left), Some(right)) if left == right)
 }

@@ -25,6 +25,8 @@ use scale_in::Progress;
 use shaping::shape;
 use states::decide_groups;
 
+pub use ensure::same_amount;
+
 mod children;
 mod claims;
 mod delete;

@@ -30,6 +30,8 @@ pub(super) struct Stage {
     version: String,
     /// Stores on volumes, by the names of their claims.
     stores: BTreeMap<String, String>,
+    /// Where each pod is or was, as node and address: one that is made anew comes there again.
+    places: BTreeMap<String, (Option<String>, Option<String>)>,
     /// Pods that do not start, by uid.
     stuck: BTreeSet<String>,
     /// Pods that were not ready at the last tick, by uid.
@@ -60,6 +62,7 @@ impl Stage {
             names,
             version: validated.cluster().spec.version.clone(),
             stores,
+            places: BTreeMap::new(),
             stuck,
             starting: BTreeSet::new(),
             next: 0,
@@ -92,6 +95,9 @@ impl Stage {
 
     /// Everyone but the operator does what it does.
     pub(super) fn tick(&mut self) {
+        for pod in &self.facts.pods {
+            self.places.insert(pod.name.clone(), (pod.node.clone(), pod.host_ip.clone()));
+        }
         self.facts.pods.retain(|pod| !pod.terminating);
         let ready: Vec<usize> =
             (0..self.facts.pods.len()).filter(|place| self.becomes_ready(*place)).collect();
@@ -198,20 +204,25 @@ impl Stage {
         let volumes = template["spec"]["volumes"].as_array().into_iter().flatten();
         let config_maps =
             volumes.filter_map(|volume| volume["configMap"]["name"].as_str().map(str::to_owned));
-        let node = self.facts.nodes.known().and_then(|nodes| nodes.iter().next());
+        let (node, host_ip) = self.places.get(&name).cloned().unwrap_or_else(|| self.some_node());
         let pod = PodFacts {
             uid: String::new(),
             labels: map(&template["metadata"]["labels"]),
             annotations: map(&template["metadata"]["annotations"]),
             image: text(&template["spec"]["containers"][0]["image"]),
             config_maps: config_maps.collect(),
-            node: node.map(|(name, _)| name.clone()),
-            host_ip: node.and_then(|(_, node)| node.internal_ip.clone()),
+            node,
+            host_ip,
             name,
             ..PodFacts::default()
         };
         let (uid, resource_version) = (self.fresh(), self.fresh());
         self.facts.pods.push(PodFacts { uid, resource_version, ..pod });
+    }
+
+    fn some_node(&self) -> (Option<String>, Option<String>) {
+        let node = self.facts.nodes.known().and_then(|nodes| nodes.iter().next());
+        node.map(|(name, node)| (Some(name.clone()), node.internal_ip.clone())).unwrap_or_default()
     }
 
     fn bind_claim(&mut self, name: &str, template: &Value) {
