@@ -82,7 +82,6 @@ pub const NAME_SERVER_KEYS: &[ConfigKey] = &[
     key("supportActingMaster", Live(Flag)),
     key("waitSecondsForService", Live(Number(0, 3_600))),
     key("warmUpMillis", Field("spec.nameServers.warmUp")),
-    key("writeGraceMillis", Restart(Number(0, 600_000))),
     key("writeTimeoutMillis", Restart(Number(100, 3_600_000))),
 ];
 
@@ -164,6 +163,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("traceTopicEnable", Unsupported("there is no message trace yet")),
     key("transactionCheckInterval", Unsupported("there are no transactions yet")),
     key("transactionTimeOut", Unsupported("there are no transactions yet")),
+    key("writeGraceMillis", Restart(Number(0, 600_000))),
     key("writeTimeoutMillis", Restart(Number(100, 3_600_000))),
 ];
 
