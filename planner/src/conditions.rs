@@ -298,6 +298,12 @@ impl View<'_, '_> {
 
     fn progressing(&self) -> Said {
         let outcome = self.outcome;
+        if self.desired.spec().stopped && !outcome.waiting.iter().any(|waiting| waiting.blocked) {
+            return match self.groups.iter().any(|group| !group.members.is_empty()) {
+                true => said("True", "ScalingIn", "spec.stopped is true: members stop"),
+                false => said("False", "Idle", "spec.stopped is true: no member runs"),
+            };
+        }
         if outcome.rollout.outdated > 0 {
             let upgrade =
                 self.desired.facts.cluster.status.version.as_deref() != Some(&self.desired.effective.version);

@@ -163,6 +163,9 @@ fn a_cluster_that_stops_takes_no_messages_any_more() {
     let for_good = |group| Pause { others_take: false, ends: false, ..pause(group, None) };
     assert_eq!(rehearsal.pauses, [for_good(0), for_good(1)]);
     assert_eq!(pods(&rehearsal.after), 0);
+    let conditions = &rehearsal.after.cluster.status.conditions;
+    let progressing = conditions.iter().find(|condition| condition.kind == "Progressing").unwrap();
+    assert_eq!((progressing.status.as_str(), progressing.reason.as_str()), ("False", "Idle"));
 }
 
 /// A pod that cannot start holds the roll up, however long one looks; the bound of a rehearsal ends it.
