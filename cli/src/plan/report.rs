@@ -134,8 +134,7 @@ fn write_pause(pause: &Pause) -> WritePause {
     let Pause { group, restarts, others_take, ends } = pause;
     let why = match (restarts, ends, others_take) {
         (Some(pod), true, true) => format!(
-            "group {group} refuses messages for about 35 s before {pod} restarts and until it is back; producers go to \
-             other groups"
+            "group {group} takes no messages while {pod} restarts; producers are led to other groups about 35 s before"
         ),
         (Some(pod), true, false) => format!(
             "group {group} stops writes for a moment while {pod} restarts; no other group takes messages, so sends fail or \

@@ -270,3 +270,90 @@ pub fn since(time: &str, now: Timestamp) -> String {
         Err(_) => "-".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn all_that_the_operator_reports_is_shown() {
+        let cluster = json!({
+            "metadata": { "name": "mq", "namespace": "messaging", "generation": 3 },
+            "status": {
+                "observedGeneration": 3, "version": "0.1.0", "targetVersion": "0.1.1",
+                "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "RollingOut", "message": "3 of 5 pods are up to date",
+                    "lastTransitionTime": "2030-01-01T00:00:00Z",
+                }],
+                "endpoints": { "nameServers": "mq-namesrv-0.messaging.svc:9876" },
+                "nameServers": { "replicas": 1, "ready": 1 },
+                "brokers": {
+                    "groups": 1, "writableGroups": 1, "members": 2, "inSyncMembers": 2, "durability": "Fast",
+                    "groupStatuses": [
+                        { "index": 0, "name": "mq-broker-0", "state": "Active", "members": [{
+                            "ordinal": 0, "pod": "mq-broker-0-0", "role": "master", "lagBytes": 0,
+                            "diskUsedPercent": 12, "ready": true,
+                        }] },
+                        { "index": 1, "name": "mq-broker-1", "state": "Draining",
+                          "drain": {
+                              "phase": "Draining", "startedAt": "2029-12-31T23:59:00Z", "remainingMessages": 1234,
+                              "topLags": ["g on t: 1200", "h on t: 34"],
+                          },
+                          "members": [{
+                              "ordinal": 1, "pod": "mq-broker-1-1", "role": "slave", "lagBytes": 1_000_000,
+                              "ready": false, "message": "it copies from its master",
+                          }] },
+                    ],
+                },
+                "rollout": {
+                    "id": "abc", "reason": "mq-broker-0-0 restarts: image x", "done": 3, "total": 5,
+                    "current": "mq-broker-0-0", "waitingFor": "producers leave group 0",
+                },
+                "storage": { "resizing": ["data-mq-broker-0-0"], "lost": [] },
+            },
+        });
+        let cluster = ClusterFacts::read(&cluster).unwrap();
+        let expected = "\
+mq in messaging: RollingOut: 3 of 5 pods are up to date
+version 0.1.0 on the way to 0.1.1; 1 of 1 groups take messages; 2 of 2 members in sync; 1 of 1 name servers ready
+durability Fast
+clients connect to mq-namesrv-0.messaging.svc:9876
+
+CONDITION  STATUS  REASON      FOR      MESSAGE
+Ready      False   RollingOut  2 m 5 s  3 of 5 pods are up to date
+
+GROUP  NAME         STATE     MEMBER         ROLE    READY  LAG         DISK  MESSAGE
+0      mq-broker-0  Active    mq-broker-0-0  master  yes    0 B         12 %
+1      mq-broker-1  Draining  mq-broker-1-1  slave   no     ~976.6 KiB  -     it copies from its master
+
+Group 1 drains for 3 m 5 s (Draining): 1234 messages to read
+  g on t: 1200
+  h on t: 34
+
+Rollout abc: 3 of 5 done; mq-broker-0-0 restarts: image x
+  at work: mq-broker-0-0
+  waits: producers leave group 0
+
+Volumes that grow: data-mq-broker-0-0
+";
+        let now = "2030-01-01T00:02:05Z".parse().unwrap();
+        assert_eq!(details(&cluster, now), expected);
+        assert!(!is_ready(&cluster));
+    }
+
+    #[test]
+    fn ready_is_only_what_was_said_of_the_manifest_as_it_is_now() {
+        let ready = json!([{
+            "type": "Ready", "status": "True", "reason": "AllInSync", "message": "", "lastTransitionTime": "",
+        }]);
+        let cluster = |observed: Option<i64>| {
+            let status = json!({ "conditions": ready, "observedGeneration": observed });
+            ClusterFacts::read(&json!({ "metadata": { "generation": 2 }, "status": status })).unwrap()
+        };
+        assert!(is_ready(&cluster(Some(2))));
+        assert!(!is_ready(&cluster(Some(1))) && !is_ready(&cluster(None)));
+        assert_eq!(headline(&cluster(Some(1))), "the operator has not looked at the last change");
+    }
+}
