@@ -18,7 +18,7 @@ type Objects = BTreeMap<String, Value>;
 pub struct ApiServer {
     address: String,
     pub objects: Arc<Mutex<Objects>>,
-    /// Method and path of every request, and the bodies of writes.
+    /// Method and path of every request, and the bodies of writes; of reads what was asked for.
     pub asked: Arc<Mutex<Vec<(String, String)>>>,
     folder: TempDir,
 }
@@ -85,19 +85,22 @@ fn answer(
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let path = target.split('?').next().unwrap_or_default().to_owned();
-    let mut length = 0;
+    let (mut length, mut accepted) = (0, String::new());
     loop {
         let mut header = String::new();
         reader.read_line(&mut header)?;
         let Some((name, value)) = header.trim().split_once(':') else { break };
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().unwrap();
+        } else if name.eq_ignore_ascii_case("accept") {
+            accepted = value.trim().to_owned();
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = String::from_utf8(body).unwrap();
-    asked.lock().unwrap().push((format!("{method} {path}"), body));
+    let what = if method == "GET" { accepted } else { body };
+    asked.lock().unwrap().push((format!("{method} {path}"), what));
     let objects = objects.lock().unwrap();
     let (status, answer) = match objects.get(&path) {
         Some(found) => ("200 OK", found.clone()),
