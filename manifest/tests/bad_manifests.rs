@@ -400,7 +400,7 @@ fn bad_broker_settings_are_refused() {
         (
             brokers(r#"config: { nothing: "4096" }"#),
             &[
-                r#"spec.brokers.config.nothing: "4096": unknown key; allowed are accessMessageInMemoryMaxRatio, channelExpiredTimeout, defaultTopicQueueNums, deleteWhen, drainTimeoutMillis, flushConsumerOffsetInterval, frameTimeoutMillis, haHousekeepingInterval, haSendHeartbeatInterval, haTransferBatchSize, longPollingEnable, mappedFileSizeCommitLog, maxBufferedBytes, maxConnections, maxHaConnections, maxMessageSize, maxParkedPulls, maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxUnansweredBytes, maxUnansweredSends, maxUnflushedBytes, offsetReplicationInterval, regionId, registerNameServerPeriod, serverChannelMaxIdleTimeSeconds, slaveTimeout, syncFlushTimeout, tailCacheBytes, writeTimeoutMillis"#,
+                r#"spec.brokers.config.nothing: "4096": unknown key; allowed are accessMessageInMemoryMaxRatio, channelExpiredTimeout, defaultTopicQueueNums, deleteWhen, drainTimeoutMillis, flushConsumerOffsetInterval, frameTimeoutMillis, haHousekeepingInterval, haSendHeartbeatInterval, haTransferBatchSize, longPollingEnable, mappedFileSizeCommitLog, maxBufferedBytes, maxConnections, maxHaConnections, maxMessageSize, maxParkedPulls, maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxUnansweredBytes, maxUnansweredSends, maxUnflushedBytes, offsetReplicationInterval, regionId, registerNameServerPeriod, serverChannelMaxIdleTimeSeconds, slaveTimeout, syncFlushTimeout, tailCacheBytes, writeGraceMillis, writeTimeoutMillis"#,
             ],
         ),
         (
