@@ -1,6 +1,6 @@
 //! Keeps every name server informed: registers at the start, every 30 s, at once when anything that they know changes,
-//! and leaves when the broker stops or a name server goes from its list (P§9). A slave learns from the answers where its
-//! master is.
+//! and leaves when the broker stops (P§9). A name server that goes from the list is informed a while longer, for clients
+//! still ask it. A slave learns from the answers where its master is.
 //!
 //! | File | Does |
 //! |---|---|
@@ -19,23 +19,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::signals::Shutdown;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::info;
 
 use crate::broker::Broker;
 use crate::slave::Addresses;
-use name_server::{NameServer, News, Report};
+use name_server::{NameServer, News, Report, Stay};
 use registration::Registrations;
 
 /// Changes that come together are told together.
 const GATHER: Duration = Duration::from_millis(5);
+/// How long a name server that went from the list is kept informed: clients hear of the shorter list later, and the
+/// operator lets it run for a minute. Left at once, it would answer them that there is no topic.
+const LINGER: Duration = Duration::from_secs(90);
 /// Reports of name servers that wait to be looked at; further ones make them wait.
 const MAX_REPORTS: usize = 64;
 
 /// Registers until shutdown; `registered` becomes true with the first success. Then leaves.
 pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown: Shutdown) {
+    run_lingering(broker, registered, shutdown, LINGER).await;
+}
+
+/// As [`run`], but with another time than [`LINGER`].
+pub async fn run_lingering(
+    broker: Arc<Broker>,
+    registered: watch::Sender<bool>,
+    shutdown: Shutdown,
+    linger: Duration,
+) {
     let (report, mut reports) = mpsc::channel(MAX_REPORTS);
     let mut crew = Crew {
         registrations: Arc::new(Registrations::new(broker.clone())),
@@ -45,22 +58,26 @@ pub async fn run(broker: Arc<Broker>, registered: watch::Sender<bool>, shutdown:
         masters: BTreeMap::new(),
         registered,
     };
-    crew.hire_missing();
+    crew.follow_the_list(linger);
     let mut next_round = Instant::now() + broker.config.register_period;
     loop {
+        let next_leave = crew.next_leave();
         tokio::select! {
             () = shutdown.wait() => break,
             () = broker.changed.notified() => sleep(GATHER).await,
             () = sleep_until(next_round) => {}
+            () = sleep_until(next_leave.unwrap_or(next_round)), if next_leave.is_some() => {
+                crew.leave_overdue();
+                continue;
+            }
             Some(report) = reports.recv() => {
                 crew.on_report(report);
                 continue;
             }
         }
         next_round = Instant::now() + broker.config.register_period;
-        crew.dismiss_others();
         crew.rounds.send_modify(|round| *round += 1);
-        crew.hire_missing();
+        crew.follow_the_list(linger);
     }
     // Nobody is to wait for its report to be read.
     drop(reports);
@@ -78,9 +95,11 @@ struct Crew {
     registered: watch::Sender<bool>,
 }
 
-/// The task of one name server; dropping `stop` makes it leave.
+/// The task of one name server.
 struct Hired {
-    stop: Option<oneshot::Sender<()>>,
+    stay: watch::Sender<Stay>,
+    /// When one that lingers is left.
+    leaves: Option<Instant>,
     task: JoinHandle<()>,
 }
 
@@ -89,28 +108,29 @@ impl Crew {
         &self.registrations.broker
     }
 
-    fn wanted(&self) -> BTreeSet<String> {
-        self.broker().live.load().name_servers.iter().cloned().collect()
-    }
-
-    /// Leaves the name servers that are not in the list any more.
-    fn dismiss_others(&mut self) {
-        let wanted = self.wanted();
+    /// Takes up name servers that are new in the list; those that have gone from it linger.
+    fn follow_the_list(&mut self, linger: Duration) {
+        let wanted: BTreeSet<String> = self.broker().live.load().name_servers.iter().cloned().collect();
+        // Nothing ends the task of a member but a mistake in it; then it begins anew.
+        self.hired.retain(|_, hired| !hired.task.is_finished());
         let mut gone = Vec::new();
-        for (name, hired) in self.hired.iter_mut().filter(|(name, _)| !wanted.contains(*name)) {
-            if hired.stop.take().is_some() {
-                info!(name_server = name, "no name server of the cluster any more: leaving it");
-                gone.push(name.clone());
+        for (name, hired) in &mut self.hired {
+            match (wanted.contains(name), hired.leaves) {
+                (true, Some(_)) => {
+                    hired.leaves = None;
+                    hired.stay.send_replace(Stay::Member);
+                }
+                (false, None) => {
+                    info!(name_server = name, "no name server of the cluster any more");
+                    hired.leaves = Some(Instant::now() + linger);
+                    hired.stay.send_replace(Stay::Lingers);
+                    gone.push(name.clone());
+                }
+                _ => {}
             }
         }
         gone.iter().for_each(|name| self.forget(name));
-    }
-
-    /// Takes up new name servers. One that is just being left is taken up again when it has been left.
-    fn hire_missing(&mut self) {
-        // Nothing ends a task but a mistake in it; then it begins anew.
-        self.hired.retain(|_, hired| !hired.task.is_finished());
-        for name in self.wanted() {
+        for name in wanted {
             if !self.hired.contains_key(&name) {
                 self.hire(name);
             }
@@ -118,15 +138,28 @@ impl Crew {
     }
 
     fn hire(&mut self, name: String) {
-        let (stop, stopped) = oneshot::channel();
+        let stay = watch::Sender::new(Stay::Member);
         let name_server = NameServer {
             name: name.clone(),
             registrations: self.registrations.clone(),
             rounds: self.rounds.subscribe(),
+            stay: stay.subscribe(),
             reports: self.report.clone(),
         };
-        let task = tokio::spawn(name_server.serve(stopped));
-        self.hired.insert(name, Hired { stop: Some(stop), task });
+        let task = tokio::spawn(name_server.serve());
+        self.hired.insert(name, Hired { stay, leaves: None, task });
+    }
+
+    fn next_leave(&self) -> Option<Instant> {
+        let lingering = self.hired.values().filter(|hired| *hired.stay.borrow() == Stay::Lingers);
+        lingering.filter_map(|hired| hired.leaves).min()
+    }
+
+    fn leave_overdue(&self) {
+        let overdue = |hired: &&Hired| hired.leaves.is_some_and(|leaves| leaves <= Instant::now());
+        for hired in self.hired.values().filter(overdue) {
+            hired.stay.send_replace(Stay::Leaves);
+        }
     }
 
     fn forget(&mut self, name: &str) {
@@ -135,19 +168,21 @@ impl Crew {
     }
 
     fn on_report(&mut self, Report { name, news }: Report) {
-        let is_left = self.hired.get(&name).is_none_or(|hired| hired.stop.is_none());
+        let is_member = self.hired.get(&name).is_some_and(|hired| hired.leaves.is_none());
         match news {
-            News::Left => {
+            News::Left if is_member => {
+                // Back in the list while it was being left.
                 self.hired.remove(&name);
-                self.hire_missing();
+                self.hire(name);
             }
-            News::Knows { .. } if is_left => {}
-            News::Knows { master } => {
+            News::Left => _ = self.hired.remove(&name),
+            News::Knows { master } if is_member => {
                 self.broker().registered_at.lock().insert(name.clone());
                 self.masters.insert(name, master);
                 self.tell_slave();
                 self.registered.send_if_modified(|registered| !std::mem::replace(registered, true));
             }
+            News::Knows { .. } => {}
             News::DoesNot => self.forget(&name),
         }
     }
@@ -162,9 +197,9 @@ impl Crew {
 
     /// Leaves all at the same time, so that one that does not answer keeps nothing from the others.
     async fn leave(self) {
-        let tasks: Vec<_> = self.hired.into_values().map(|hired| hired.task).collect();
-        for task in tasks {
-            let _ = task.await;
+        self.hired.values().for_each(|hired| _ = hired.stay.send_replace(Stay::Leaves));
+        for hired in self.hired.into_values() {
+            let _ = hired.task.await;
         }
     }
 }

@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::Broker;
 use daemon::signals::Shutdown;
@@ -58,6 +59,15 @@ impl NameServer {
         match self.next().await {
             Heard::Registered { address, listeners, topics } => (address, listeners, topics),
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Returns who left, whatever was registered before.
+    async fn left(&mut self) -> String {
+        loop {
+            if let Heard::Unregistered(address) = self.next().await {
+                return address;
+            }
         }
     }
 }
@@ -118,10 +128,15 @@ struct Member {
 
 impl Member {
     async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_lingering(settings, Duration::ZERO).await
+    }
+
+    async fn start_lingering(settings: &[(&str, &str)], linger: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let rest = Unflushed::start(dir.path(), settings).await;
         let (shutdown, (registered, is_registered)) = (Shutdown::new(), watch::channel(false));
-        let task = tokio::spawn(broker::membership::run(rest.broker.clone(), registered, shutdown.clone()));
+        let run = broker::membership::run_lingering;
+        let task = tokio::spawn(run(rest.broker.clone(), registered, shutdown.clone(), linger));
         let (broker, address) = (rest.broker.clone(), rest.addr.to_string());
         Self { broker, address, shutdown, registered: is_registered, task, _rest: (rest, dir) }
     }
@@ -151,7 +166,7 @@ async fn name_servers_come_and_go_without_a_restart() {
     until("both know it", || member.broker.registered_at.lock().len() == 2).await;
 
     member.set("namesrvAddr", &two.addr);
-    assert_eq!(one.next().await, Heard::Unregistered(member.address.clone()));
+    assert_eq!(one.left().await, member.address);
     two.registered().await;
     let known: Vec<_> = member.broker.registered_at.lock().iter().cloned().collect();
     assert_eq!(known, [two.addr.clone()]);
@@ -160,7 +175,32 @@ async fn name_servers_come_and_go_without_a_restart() {
     one.registered().await;
     let address = member.address.clone();
     member.stop().await;
-    assert_eq!(one.next().await, Heard::Unregistered(address));
+    assert_eq!(one.left().await, address);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_server_that_clients_may_still_ask_is_informed_after_it_has_gone_from_the_list() {
+    let (mut old, mut new) = (NameServer::start().await, NameServer::start().await);
+    let hour = Duration::from_secs(3_600);
+    let member = Member::start_lingering(&[("namesrvAddr", &old.addr)], hour).await;
+    old.registered().await;
+    member.set("namesrvAddr", &new.addr);
+    (old.registered().await, new.registered().await);
+    until("it counts no more", || *member.broker.registered_at.lock() == [new.addr.clone()].into()).await;
+    member.set("brokerPermission", "4");
+    assert_eq!((old.registered().await.2["TBW102"], new.registered().await.2["TBW102"]), (4, 4));
+
+    // When it has gone itself, nobody looks for it; when it is a member again, it is.
+    old.kick.send_replace(());
+    member.set("brokerPermission", "6");
+    new.registered().await;
+    member.set("namesrvAddr", &format!("{};{}", new.addr, old.addr));
+    assert_eq!(old.registered().await.2["TBW102"], 7);
+    until("it counts again", || member.broker.registered_at.lock().len() == 2).await;
+    let address = member.address.clone();
+    member.set("namesrvAddr", &new.addr);
+    member.stop().await;
+    assert_eq!(old.left().await, address, "at the latest when the broker stops");
 }
 
 #[tokio::test(flavor = "multi_thread")]

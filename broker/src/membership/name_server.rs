@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use client::namesrv::{self, Registered};
 use remoting::{Client, ClientOptions};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -21,6 +21,17 @@ use crate::slave::Addresses;
 const RETRY: Duration = Duration::from_millis(500);
 /// How long connecting may take: whoever is there answers sooner, and another address may be the right one by then.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// How a name server stands to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// It is one of the cluster's.
+    Member,
+    /// It is none any more, but clients ask it still: it is kept informed as long as it is there.
+    Lingers,
+    /// It is to be left.
+    Leaves,
+}
 
 /// What became of telling a name server.
 pub(super) struct Report {
@@ -36,7 +47,7 @@ pub(super) enum News {
     },
     /// It does not, or not any more.
     DoesNot,
-    /// It was left, as was wanted.
+    /// It was left, or went when it was none of the cluster's any more.
     Left,
 }
 
@@ -46,6 +57,7 @@ pub(super) struct NameServer {
     pub(super) registrations: Arc<Registrations>,
     /// Another number: something is to be told.
     pub(super) rounds: watch::Receiver<u64>,
+    pub(super) stay: watch::Receiver<Stay>,
     pub(super) reports: mpsc::Sender<Report>,
 }
 
@@ -57,14 +69,14 @@ struct Connected {
 }
 
 impl NameServer {
-    /// Keeps the name server informed until `stop`, then leaves it.
-    pub(super) async fn serve(mut self, stop: oneshot::Receiver<()>) {
-        let mut connected = None;
+    /// Keeps the name server informed as long as it is to stay, then leaves it.
+    pub(super) async fn serve(mut self) {
+        let (mut connected, mut stay) = (None, self.stay.clone());
         tokio::select! {
             // Whoever is to be left hears of nothing else.
             biased;
-            _ = stop => {}
-            never = self.keep_informed(&mut connected) => match never {},
+            _ = stay.wait_for(|stay| *stay == Stay::Leaves) => {}
+            () = self.keep_informed(&mut connected) => {}
         }
         if let Some(connected) = connected {
             self.leave(&connected).await;
@@ -72,11 +84,14 @@ impl NameServer {
         self.report(News::Left).await;
     }
 
-    async fn keep_informed(&mut self, slot: &mut Option<Connected>) -> std::convert::Infallible {
+    async fn keep_informed(&mut self, slot: &mut Option<Connected>) {
         let (mut resolver, mut voice) = (Resolver::new(&self.name), Voice::default());
         loop {
             let Err(why) = self.inform(slot, &mut resolver, &mut voice).await;
             *slot = None;
+            if *self.stay.borrow() != Stay::Member {
+                return;
+            }
             let name_server = &self.name;
             match voice.on_failed(Instant::now()) {
                 Some(Line::Trouble) => warn!(name_server, "still not registered, trying on: {why}"),
