@@ -105,8 +105,10 @@ spec:
             let ip = kube.get(&path).and_then(|pod| Some(pod["status"]["podIP"].as_str()?.to_owned()));
             ip.map(|ip| format!("{ip}:7000")).ok_or_else(|| "it has none".to_owned())
         });
+        let ended = || kube.get(&path).is_some_and(|pod| pod["status"]["phase"] == "Failed");
         let load = Load { address, what };
         until(&format!("messages of {} flow", load.what), START, || {
+            assert!(!ended(), "{} ended; its log says why", load.what);
             let ledger = load.ask("status").map_err(|e| e.to_string())?;
             let flows = ledger.acknowledged >= 50 && ledger.consumed >= 50;
             flows.then_some(()).ok_or_else(|| format!("{ledger:?}"))

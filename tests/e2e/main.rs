@@ -109,6 +109,7 @@ fn pass(kube: &Kube, scenario: &'static Scenario) -> Outcome {
     let begin = Instant::now();
     say!(name, "begins");
     words::remove(kube, &namespace);
+    kube.volumes();
     let figures = catch_unwind(AssertUnwindSafe(|| {
         kube.namespace(&namespace);
         run(kube, &namespace)
@@ -120,7 +121,7 @@ fn pass(kube: &Kube, scenario: &'static Scenario) -> Outcome {
     match &figures {
         Ok(figures) => {
             say!(name, "ok: {figures}");
-            words::remove(kube, &namespace);
+            kube.ctl(&format!("delete namespace {namespace} --wait=false"));
         }
         Err(why) => {
             say!(name, "FAILED: {why}");

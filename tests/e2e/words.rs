@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::install::SYSTEM;
 use crate::kube::{Kube, until};
-use crate::say;
 
 /// Prints what helps to understand a failed scenario.
 pub fn describe(kube: &Kube, namespace: &str) {
@@ -28,17 +27,16 @@ pub fn describe(kube: &Kube, namespace: &str) {
     }
 }
 
-/// Removes what a scenario, or the one of an earlier run, left: clusters first, so that nothing is made anew.
+/// Removes what an earlier run left.
 pub fn remove(kube: &Kube, namespace: &str) {
     let path = format!("/api/v1/namespaces/{namespace}");
     if kube.get(&path).is_none() {
         return;
     }
-    kube.ctl(&format!("delete namespace {namespace} --wait=false"));
+    kube.ctl(&format!("delete namespace {namespace} --wait=false --ignore-not-found"));
     until(&format!("namespace {namespace} is gone"), Duration::from_secs(120), || {
         kube.get(&path).map_or(Ok(()), |left| Err(left["status"].to_string()))
     });
-    say!("kube", "{namespace} is gone");
 }
 
 /// Returns the lines with ERROR in the logs of the operator's pods: a person would have to act.

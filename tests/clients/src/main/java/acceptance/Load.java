@@ -56,7 +56,16 @@ public final class Load {
     private Load() {
     }
 
-    public static void main(String[] a) throws Exception {
+    public static void main(String[] a) {
+        try {
+            run(a);
+        } catch (Exception x) {
+            x.printStackTrace();
+            Runtime.getRuntime().halt(1);
+        }
+    }
+
+    private static void run(String[] a) throws Exception {
         final Map<String, String> options = new HashMap<String, String>();
         for (int i = 0; i + 1 < a.length; i += 2) {
             options.put(a[i], a[i + 1]);
@@ -110,24 +119,25 @@ public final class Load {
         }
     }
 
-    private static void makeTopic(String namesrv, final String topic, int queues) throws Exception {
+    /** Makes the topic on every master. A moment after a cluster is Ready its name servers may not be reached everywhere. */
+    private static void makeTopic(String namesrv, String topic, int queues) throws Exception {
         Adm adm = Compat.adm(namesrv, 10000);
-        final Map<String, String> masters = adm.masters(null);
-        for (String address : masters.values()) {
-            adm.createTopic(address, topic, queues, queues, 6, null);
-        }
         for (long end = System.nanoTime() + 30_000_000_000L; ; ) {
             try {
-                if (adm.route(topic).size() >= masters.size()) {
+                Map<String, String> masters = adm.masters(null);
+                for (String address : masters.values()) {
+                    adm.createTopic(address, topic, queues, queues, 6, null);
+                }
+                if (!masters.isEmpty() && adm.route(topic).size() >= masters.size()) {
                     break;
                 }
+                throw new Failed("topic " + topic + " has no route to each of " + masters);
             } catch (Exception x) {
-                // not there yet
+                if (System.nanoTime() > end) {
+                    throw x;
+                }
             }
-            if (System.nanoTime() > end) {
-                throw new Failed("topic " + topic + " has no route to " + masters + " after 30 s");
-            }
-            LockSupport.parkNanos(100_000_000L);
+            LockSupport.parkNanos(200_000_000L);
         }
         adm.close();
     }
