@@ -185,7 +185,8 @@ async fn a_name_server_that_clients_may_still_ask_is_informed_after_it_has_gone_
     let member = Member::start_lingering(&[("namesrvAddr", &old.addr)], hour).await;
     old.registered().await;
     member.set("namesrvAddr", &new.addr);
-    (old.registered().await, new.registered().await);
+    old.registered().await;
+    new.registered().await;
     until("it counts no more", || *member.broker.registered_at.lock() == [new.addr.clone()].into()).await;
     member.set("brokerPermission", "4");
     assert_eq!((old.registered().await.2["TBW102"], new.registered().await.2["TBW102"]), (4, 4));
