@@ -76,7 +76,7 @@ pub fn replace_store(arguments: &ReplaceStore) -> anyhow::Result<()> {
         let named = named(&cluster, pod, arguments.yes)?;
         kubernetes.annotate(&cluster.name, REPLACE, Some(&named)).await?;
         let text = format!(
-            "{pod} begins anew where its volume is lost or another's; when it is ready: gantry replace-store {} --clear",
+            "{pod} begins anew if its volume is lost; to take that back: gantry replace-store {} --clear",
             cluster.name
         );
         done(&cluster, &text)
@@ -110,19 +110,17 @@ fn rollout_to_approve(cluster: &ClusterFacts) -> anyhow::Result<String> {
     }
 }
 
-/// Returns the pods whose stores are given up, with one more.
+/// Returns the stores that are given up, each as `POD=STORE`, with one more.
 fn named(cluster: &ClusterFacts, pod: &str, is_sure: bool) -> anyhow::Result<String> {
-    let members: Vec<&str> = cluster
-        .status
-        .brokers
-        .group_statuses
-        .iter()
-        .flat_map(|group| &group.members)
-        .map(|member| member.pod.as_str())
-        .collect();
-    if !members.contains(&pod) {
-        anyhow::bail!("{pod} is no broker of {}; there are: {}", cluster.name, members.join(", "));
-    }
+    let groups = &cluster.status.brokers.group_statuses;
+    let members: Vec<_> = groups.iter().flat_map(|group| &group.members).collect();
+    let Some(member) = members.iter().find(|member| member.pod == pod) else {
+        let pods: Vec<&str> = members.iter().map(|member| member.pod.as_str()).collect();
+        anyhow::bail!("{pod} is no broker of {}; there are: {}", cluster.name, pods.join(", "));
+    };
+    let Some(store) = &member.store_id else {
+        anyhow::bail!("{pod} has had no store yet: there is nothing to give up");
+    };
     if !is_sure {
         let lost = match pod.ends_with("-0") {
             true => "it is the master: messages that only it had are lost",
@@ -131,11 +129,12 @@ fn named(cluster: &ClusterFacts, pod: &str, is_sure: bool) -> anyhow::Result<Str
         anyhow::bail!("what was on the volume of {pod} is given up: {lost}; say so with --yes");
     }
     let before = cluster.annotations.get(REPLACE).map(String::as_str).unwrap_or_default();
-    let mut pods: Vec<&str> = before.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if !pods.contains(&pod) {
-        pods.push(pod);
-    }
-    Ok(pods.join(","))
+    // What was said of a former store of this member is over.
+    let of_others = |entry: &&str| !entry.is_empty() && entry.split('=').next() != Some(pod);
+    let mut stores: Vec<&str> = before.split(',').map(str::trim).filter(of_others).collect();
+    let entry = format!("{pod}={store}");
+    stores.push(&entry);
+    Ok(stores.join(","))
 }
 
 #[cfg(test)]
@@ -166,15 +165,20 @@ mod tests {
     #[test]
     fn a_store_is_given_up_only_by_name_and_with_a_word() {
         let status = json!({ "brokers": { "groupStatuses": [{ "index": 0, "members": [
-            { "ordinal": 0, "pod": "mq-broker-0-0" }, { "ordinal": 1, "pod": "mq-broker-0-1" },
+            { "ordinal": 0, "pod": "mq-broker-0-0", "storeId": "a" },
+            { "ordinal": 1, "pod": "mq-broker-0-1", "storeId": "b" }, { "ordinal": 2, "pod": "mq-broker-0-2" },
         ] }] } });
         let asked = |annotation: Option<&str>, pod: &str, sure: bool| {
             named(&cluster(status.clone(), annotation), pod, sure).map_err(|error| error.to_string())
         };
         let cases = [
-            (asked(None, "mq-broker-0-1", true), Ok("mq-broker-0-1")),
-            (asked(Some("mq-broker-0-0"), "mq-broker-0-1", true), Ok("mq-broker-0-0,mq-broker-0-1")),
-            (asked(Some("mq-broker-0-1"), "mq-broker-0-1", true), Ok("mq-broker-0-1")),
+            (asked(None, "mq-broker-0-1", true), Ok("mq-broker-0-1=b")),
+            (asked(Some("mq-broker-0-0=a"), "mq-broker-0-1", true), Ok("mq-broker-0-0=a,mq-broker-0-1=b")),
+            (asked(Some("mq-broker-0-1=old"), "mq-broker-0-1", true), Ok("mq-broker-0-1=b")),
+            (
+                asked(None, "mq-broker-0-2", true),
+                Err("mq-broker-0-2 has had no store yet: there is nothing to give up"),
+            ),
             (
                 asked(None, "mq-broker-0-0", false),
                 Err(
@@ -184,7 +188,9 @@ mod tests {
             ),
             (
                 asked(None, "mq-broker-7-0", true),
-                Err("mq-broker-7-0 is no broker of mq; there are: mq-broker-0-0, mq-broker-0-1"),
+                Err(
+                    "mq-broker-7-0 is no broker of mq; there are: mq-broker-0-0, mq-broker-0-1, mq-broker-0-2",
+                ),
             ),
         ];
         for (found, expected) in cases {

@@ -244,7 +244,8 @@ pub const MANUAL: &[Reason] = &[
         "StoreIdentityMismatch",
         "A member's volume has the store of another member: volumes were swapped or restored to the wrong place. The member \
          runs and serves nobody, and its volume is not touched.",
-        "Bring its own volume back. Only if that is impossible, give up what was on it: `gantry replace-store NAME POD`.",
+        "Bring its own volume back. Only if that is impossible, give up what was on it: `gantry replace-store NAME POD --yes`, \
+         then delete the pod and its volume claim, which has the other member's messages on it.",
     ),
     entry(
         "TimedOut",

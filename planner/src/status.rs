@@ -15,6 +15,7 @@ use crate::labels::{COMPONENT, Part};
 use crate::plan::Outcome;
 use crate::plan::groups::{Record, Records, State};
 use crate::plan::scale_in::Progress;
+use crate::plan::shaping::expected_store;
 use crate::seen::{Seen, SeenGroup};
 use crate::shape::READ_WRITE;
 
@@ -208,7 +209,8 @@ fn member(desired: &Desired, seen: &SeenGroup, group: u32, ordinal: u32) -> Memb
     MemberStatus {
         ordinal: small(ordinal),
         broker_id: answer.map(|answer| answer.broker_id),
-        store_id: answer.and_then(|answer| answer.store_id.clone()),
+        store_id: expected_store(desired, seen, group, ordinal)
+            .or_else(|| answer.and_then(|answer| answer.store_id.clone())),
         role: answer.map(|answer| if answer.master { "master" } else { "slave" }.to_owned()),
         address,
         lag_bytes: answer.and_then(|answer| answer.lag_bytes).map(magnitude),

@@ -222,7 +222,7 @@ pub struct MemberStatus {
     /// Its broker id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker_id: Option<i64>,
-    /// The identity of its store.
+    /// The identity of the store it must have; its own as long as none is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_id: Option<String>,
     /// `master` or `slave`.

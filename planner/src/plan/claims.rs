@@ -4,11 +4,11 @@ use manifest::cluster::WhenScaled;
 use serde_json::json;
 
 use super::groups::State;
-use super::shaping::is_given_up;
+use super::shaping::{how_to_give_up, is_given_up};
 use super::{Outcome, volumes};
 use crate::desired::Desired;
 use crate::facts::StoreState;
-use crate::labels::{ADOPT, CLUSTER_UID, REPLACE, STORE_ID};
+use crate::labels::{ADOPT, CLUSTER_UID, STORE_ID};
 use crate::seen::Seen;
 use crate::step::{Action, Class, Step, Waiting};
 
@@ -108,14 +108,13 @@ pub(super) fn remove_claims(desired: &Desired, seen: &Seen, outcome: &Outcome) -
 /// Claims whose volume is gone from Kubernetes' own sight: their pods cannot start. They go when what was on them is given
 /// up, then their pods, and both come again empty.
 pub(super) fn replace_lost(desired: &Desired, seen: &Seen, outcome: &mut Outcome) -> Option<Step> {
-    for group in seen.groups.values() {
+    for (index, group) in &seen.groups {
         for (ordinal, claim) in group.claims.iter().filter(|(_, claim)| claim.lost) {
             let name = &claim.name;
-            if !is_given_up(desired, group, *ordinal) {
-                let pod = name.trim_start_matches("data-");
+            if !is_given_up(desired, group, *index, *ordinal) {
                 let message = format!(
-                    "the volume of claim {name} is gone; bring it back, or annotate this cluster with {REPLACE}={pod} to \
-                     go on without what was on it"
+                    "the volume of claim {name} is gone; bring it back, or give up what was on it: {}",
+                    how_to_give_up(desired, group, *index, *ordinal)
                 );
                 outcome.waiting.push(Waiting { reason: "VolumeLost", message, blocked: true });
                 continue;

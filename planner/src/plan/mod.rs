@@ -40,7 +40,7 @@ mod replicas;
 mod restarts;
 mod roll;
 pub(crate) mod scale_in;
-mod shaping;
+pub(crate) mod shaping;
 mod states;
 mod told;
 mod volumes;

@@ -178,7 +178,7 @@ pub(super) fn stores(
             observed.and_then(|observed| live_config::read(&observed.json, &pod)?.remove("expectedStoreId"));
         let answer = group.answers.get(&ordinal);
         let state = answer.map(|answer| answer.store);
-        let given_up = is_given_up(desired, group, ordinal);
+        let given_up = is_given_up(desired, group, index, ordinal);
         let store = identity::Store {
             told: told.as_deref(),
             noted: group
@@ -202,9 +202,9 @@ pub(super) fn stores(
         };
         if !given_up {
             let message = format!(
-                "{pod}: {}; bring its own volume back, or annotate this cluster with {REPLACE}={pod} to go on without \
-                 what was on it",
-                trouble.1
+                "{pod}: {}; bring its own volume back, or give up what was on it: {}",
+                trouble.1,
+                how_to_give_up(desired, group, index, ordinal)
             );
             outcome.waiting.push(Waiting { reason: trouble.0, message, blocked: true });
         }
@@ -212,15 +212,45 @@ pub(super) fn stores(
     stores
 }
 
-/// A person may give up any store; the manifest only those of slaves whose master is ready.
-pub(super) fn is_given_up(desired: &Desired, group: &SeenGroup, ordinal: u32) -> bool {
+/// A person may give up any store, each by name, so that the next loss is another question; the manifest only those of
+/// slaves whose master is ready.
+pub(super) fn is_given_up(desired: &Desired, group: &SeenGroup, index: u32, ordinal: u32) -> bool {
     let named = desired.facts.cluster.annotations.get(REPLACE);
-    let pods = group.role.pods.get(&ordinal).map(|pod| pod.name.clone());
-    let claims = group.claims.get(&ordinal).map(|claim| claim.name.trim_start_matches("data-").to_owned());
-    let pod = pods.or(claims);
-    let by_name = named.is_some_and(|names| names.split(',').any(|name| Some(name.trim()) == pod.as_deref()));
+    let given_up = surrender(desired, group, index, ordinal);
+    let by_name = named
+        .zip(given_up)
+        .is_some_and(|(named, given_up)| named.split(',').any(|entry| entry.trim() == given_up));
     let replace = desired.spec().brokers.storage.on_lost_volume == LostVolume::Replace;
     let others = ordinal > 0 && group.role.others_ready(ordinal);
     let lost = group.store_state(ordinal) != Some(StoreState::StoreIdentityMismatch);
     by_name || (replace && others && lost)
+}
+
+/// Returns the store that a member must have, as long as nobody decided anything else.
+pub(crate) fn expected_store(
+    desired: &Desired,
+    group: &SeenGroup,
+    index: u32,
+    ordinal: u32,
+) -> Option<String> {
+    let pod = desired.names.broker(index, ordinal);
+    let observed = live_config::observed(desired, index);
+    let told =
+        observed.and_then(|observed| live_config::read(&observed.json, &pod)?.remove("expectedStoreId"));
+    told.or_else(|| group.claims.get(&ordinal)?.annotations.get(STORE_ID).cloned())
+}
+
+/// In words: which annotation gives the member's store up.
+pub(super) fn how_to_give_up(desired: &Desired, group: &SeenGroup, index: u32, ordinal: u32) -> String {
+    let pod = desired.names.broker(index, ordinal);
+    match surrender(desired, group, index, ordinal) {
+        Some(entry) => format!("gantry replace-store, or annotate this cluster with {REPLACE}={entry}"),
+        None => format!("nobody knows which store {pod} had, so delete the pod and its volume claim"),
+    }
+}
+
+/// Returns the entry of the annotation by which a person gives the member's store up: `POD=STORE`.
+fn surrender(desired: &Desired, group: &SeenGroup, index: u32, ordinal: u32) -> Option<String> {
+    let store = expected_store(desired, group, index, ordinal)?;
+    Some(format!("{}={store}", desired.names.broker(index, ordinal)))
 }
