@@ -1,5 +1,5 @@
-//! HTTP to the admin ports of brokers: status and settings, as JSON and text. Connections are kept, because everyone is
-//! asked again and again.
+//! HTTP to the admin ports of brokers: status and settings, as JSON and text. Connections are kept for those who are asked
+//! again and again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const CALLS_AT_ONCE: usize = 128;
 /// Bytes of an answer; a status has about one thousand.
 const LONGEST_ANSWER: usize = 64 * 1024;
-/// How long a connection is kept without use.
-const IDLE: Duration = Duration::from_secs(120);
+/// How long a connection is kept without use: from look to look while a cluster is on its way somewhere. Settled clusters
+/// are looked at less often, and a thousand open connections would cost more memory than everything else is.
+const IDLE: Duration = Duration::from_secs(5);
 /// Characters of a refusal that are handed on.
 const LONGEST_REFUSAL: usize = 500;
 
