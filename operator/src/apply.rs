@@ -189,7 +189,18 @@ impl Executor {
         let params = PatchParams::apply(CHILD_MANAGER).force();
         let what = format!("apply {reference}");
         let name = &reference.name;
-        let mut applied = send(&objects, name, &params, Patch::Apply(json.clone()), &what).await?;
+        let mut applied = match send(&objects, name, &params, Patch::Apply(json.clone()), &what).await {
+            Err(refusal @ Failure::Refused { .. }) => {
+                // What makes an entry of a list another was changed by hand: an apply adds ours beside it, and both
+                // cannot be. Replacing whole lists takes away also what others added to them.
+                let whole = whole_lists(&json);
+                let patched = send(&objects, name, &by_merge(), Patch::Merge(whole), &what).await;
+                json["metadata"]["resourceVersion"] =
+                    json!(patched.map_err(|_| refusal)?.metadata.resource_version);
+                send(&objects, name, &params, Patch::Apply(json.clone()), &what).await?
+            }
+            applied => applied?,
+        };
         // It was made by a POST, whose fields an apply would never take away.
         for _ in 0..MOST_TRIES {
             let Some(managers) = as_applied(&applied) else { break };
@@ -269,9 +280,8 @@ impl Executor {
         let objects = api::objects(&self.client, resource, Some(&view.cluster.namespace));
         let mut patch = patch.clone();
         patch["metadata"]["uid"] = json!(uid);
-        let params = PatchParams { field_manager: Some(CHILD_MANAGER.to_owned()), ..PatchParams::default() };
         let what = format!("patch {} {name}", resource.kind);
-        let patched = send(&objects, name, &params, Patch::Merge(patch), &what).await?;
+        let patched = send(&objects, name, &by_merge(), Patch::Merge(patch), &what).await?;
         let key = ClusterKey::new(&view.cluster.namespace, &view.cluster.name);
         match resource.kind.as_str() {
             "Pod" => keep(&self.caches.pods, &key, name, patched),
@@ -316,6 +326,22 @@ async fn send(
     what: &str,
 ) -> Result<DynamicObject, Failure> {
     Failure::within(REQUEST_TIMEOUT, what, objects.patch(name, params, &patch)).await
+}
+
+/// Returns the parameters of a merge patch of a child.
+fn by_merge() -> PatchParams {
+    PatchParams { field_manager: Some(CHILD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Returns a merge patch that makes every list of a child as it should be, with the child's preconditions.
+fn whole_lists(json: &Value) -> Value {
+    let mut patch = json.clone();
+    let metadata = &json["metadata"];
+    patch["metadata"] = json!({ "uid": metadata["uid"] });
+    if let Some(version) = metadata.get("resourceVersion") {
+        patch["metadata"]["resourceVersion"] = version.clone();
+    }
+    patch
 }
 
 fn of_uid(uid: &str) -> Preconditions {

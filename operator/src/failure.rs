@@ -17,6 +17,9 @@ pub enum Failure {
     /// The operator lacks a right.
     #[error("{what}: not allowed: {why}; compare the operator's role with the chart's")]
     Forbidden { what: String, why: String },
+    /// Its namespace goes, and the cluster with it.
+    #[error("{what}: its namespace is being terminated")]
+    Ending { what: String },
     /// The API server did not answer, or with an error of its own.
     #[error("{what}: {why}")]
     Unanswered { what: String, why: String },
@@ -41,6 +44,7 @@ impl Failure {
             Failure::Conflict { .. } => "Conflict",
             Failure::Refused { .. } => "Refused",
             Failure::Forbidden { .. } => "Forbidden",
+            Failure::Ending { .. } => "Ending",
             Failure::Unanswered { .. } => "Unanswered",
             Failure::Member(_) => "Member",
             Failure::Unreadable(_) => "Unreadable",
@@ -55,6 +59,10 @@ impl Failure {
         match error {
             kube::Error::Api(status) => {
                 let why = format!("{} ({})", status.message, status.code);
+                let causes = status.details.iter().flat_map(|details| &details.causes);
+                if causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating") {
+                    return Failure::Ending { what };
+                }
                 match status.code {
                     404 | 409 | 410 => Failure::Conflict { what, why },
                     401 | 403 => Failure::Forbidden { what, why },

@@ -64,7 +64,7 @@ impl Reconciler {
                 self.counters.failed(failure.reason());
                 match failure {
                     // In the usual course of things.
-                    Failure::Conflict { .. } | Failure::NotLeading => {
+                    Failure::Conflict { .. } | Failure::Ending { .. } | Failure::NotLeading => {
                         tracing::debug!(cluster = %key, "{failure}")
                     }
                     _ => tracing::warn!(cluster = %key, "{failure}; tried again"),

@@ -1,9 +1,10 @@
 //! An API server for tests, in memory: keeps objects by path, grows versions, compares preconditions. It checks no
 //! schema and fills nothing in but uids, versions and addresses of services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -35,7 +36,10 @@ pub fn client(server: &Shared) -> kube::Client {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             let sent = serde_json::from_slice(&body).unwrap_or_default();
-            let (code, answer) = server.lock().answer(&parts.method, parts.uri.path(), sent);
+            let kind =
+                parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            let applies = kind.starts_with("application/apply-patch");
+            let (code, answer) = server.lock().answer(&parts.method, parts.uri.path(), applies, sent);
             let body = Body::from(serde_json::to_vec(&answer).unwrap());
             reply.send_response(Response::builder().status(code).body(body).unwrap());
         }
@@ -50,7 +54,7 @@ fn failure(code: u16, reason: &str) -> (u16, Value) {
 }
 
 impl Server {
-    fn answer(&mut self, method: &Method, path: &str, sent: Value) -> (u16, Value) {
+    fn answer(&mut self, method: &Method, path: &str, applies: bool, sent: Value) -> (u16, Value) {
         let path = path.trim_end_matches('/');
         if method == Method::GET {
             return match self.objects.get(path) {
@@ -79,11 +83,11 @@ impl Server {
                 Some(_) => (200, json!({ "kind": "Status", "status": "Success" })),
                 None => failure(404, "NotFound"),
             },
-            _ => self.change(path, sent),
+            _ => self.change(path, applies, sent),
         }
     }
 
-    fn change(&mut self, path: &str, sent: Value) -> (u16, Value) {
+    fn change(&mut self, path: &str, applies: bool, mut sent: Value) -> (u16, Value) {
         let of_status = path.strip_suffix("/status");
         let path = of_status.unwrap_or(path);
         let Some(known) = self.objects.get(path) else { return failure(404, "NotFound") };
@@ -94,6 +98,14 @@ impl Server {
             }
         }
         let mut changed = known.clone();
+        if applies && !sent["spec"]["ports"].is_null() {
+            sent["spec"]["ports"] = json!(merged_ports(&known["spec"]["ports"], &sent["spec"]["ports"]));
+            let ports = sent["spec"]["ports"].as_array().into_iter().flatten();
+            let names: BTreeSet<&str> = ports.filter_map(|port| port["name"].as_str()).collect();
+            if names.len() < sent["spec"]["ports"].as_array().map_or(0, Vec::len) {
+                return failure(422, "Invalid");
+            }
+        }
         match of_status {
             Some(_) => changed["status"] = sent["status"].clone(),
             None => merge(&mut changed, &sent),
@@ -126,6 +138,18 @@ impl Server {
             .collect();
         json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": items })
     }
+}
+
+/// An apply merges ports of services by their number and leaves those of others.
+fn merged_ports(known: &Value, sent: &Value) -> Vec<Value> {
+    let mut merged: Vec<Value> = known.as_array().cloned().unwrap_or_default();
+    for port in sent.as_array().into_iter().flatten() {
+        match merged.iter_mut().find(|known| known["port"] == port["port"]) {
+            Some(known) => *known = port.clone(),
+            None => merged.push(port.clone()),
+        }
+    }
+    merged
 }
 
 fn is_collection(path: &str) -> bool {

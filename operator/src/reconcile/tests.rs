@@ -195,6 +195,24 @@ async fn a_child_that_lost_its_label_gets_it_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_port_whose_number_was_changed_by_hand_gets_it_back() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.settle(&key).await;
+    let path = path_of(&ObjectRef::new(Kind::Service, "c-broker-0-0"));
+    let before = trial.server.lock().objects[&path]["spec"].clone();
+    let mut edited = trial.server.lock().objects[&path].clone();
+    edited["spec"]["ports"][0]["port"] = json!(4711);
+    edited["metadata"]["labels"]["theirs"] = json!("stays");
+    trial.server.lock().put(&path, edited);
+    trial.watch();
+    trial.settle(&key).await;
+    let healed = trial.server.lock().objects[&path].clone();
+    assert_eq!(healed["spec"], before);
+    assert_eq!(healed["metadata"]["labels"]["theirs"], "stays");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_manifest_that_cannot_be_read_says_so_and_stops_nobody_else() {
     let trial = trial();
     let bad = trial.make("bad", json!({ "version": 7, "brokers": "none" }));
