@@ -126,7 +126,7 @@ impl Kube {
         }
     }
 
-    /// Makes released volumes free again, and enough free ones, of 200 Gi each.
+    /// Makes released volumes free again, and enough free ones, of 200 Gi each; expandable ones of 1 Gi.
     pub fn volumes(&self) {
         let _one = self.volumes.lock().unwrap_or_else(|e| e.into_inner());
         run(script().args(["volumes", "20", "200Gi"]));

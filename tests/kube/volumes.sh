@@ -17,7 +17,8 @@ allowVolumeExpansion: true
 Y
 }
 
-# volumes COUNT SIZE: COUNT free volumes per node and class. Released ones are wiped and offered again.
+# volumes COUNT SIZE: COUNT free volumes per node and class; expandable ones have 1Gi, so that claims can grow beyond them.
+# Released ones are wiped and offered again.
 volumes() {
   local count=$1 size=$2 name phase i class free k
   local -A taken=() available=()
@@ -34,7 +35,7 @@ volumes() {
       name=$class-$i-$k; k=$((k + 1))
       [ -z "${taken[$name]:-}" ] || continue
       mkdir -p "$run/volumes/$name"
-      volume "$name" "$class" "$i" "$size"
+      if [ $class = expandable ]; then volume "$name" $class "$i" 1Gi; else volume "$name" $class "$i" "$size"; fi
       free=$((free + 1))
     done
   done; done >"$run/volumes.yaml"
