@@ -1,6 +1,7 @@
 //! `gantry up`: a manifest as a cluster on this machine, until it is told to stop.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -86,18 +87,24 @@ async fn run_cluster(
     let told = lines.clone();
     let cluster = Cluster::launch(manifest, options, move |event| tell(&told, Line::Event(event)))
         .map_err(|error| Failure::because(status_of(&error), error))?;
-    let mut failed = tokio::select! {
-        ready = cluster.ready() => ready.err(),
-        () = stop.asked() => None,
-    };
-    if failed.is_none() && stop.asked_at.is_none() {
-        tell(&lines, Line::ClusterReady(Summary::of(&cluster, &effective, kept)));
-        failed = tokio::select! {
-            failed = cluster.failed() => Some(failed),
+    let failed = {
+        // From the start: an edit may be what makes it ready.
+        let mut following = pin!(follow(&mut file, &cluster, &lines));
+        let mut failed = tokio::select! {
+            ready = cluster.ready() => ready.err(),
             () = stop.asked() => None,
-            () = follow(&mut file, &cluster, &lines) => None,
+            never = &mut following => never,
         };
-    }
+        if failed.is_none() && stop.asked_at.is_none() {
+            tell(&lines, Line::ClusterReady(Summary::of(&cluster, &effective, kept)));
+            failed = tokio::select! {
+                failed = cluster.failed() => Some(failed),
+                () = stop.asked() => None,
+                never = &mut following => never,
+            };
+        }
+        failed
+    };
     tokio::select! {
         () = cluster.stop() => {}
         () = stop.asked_again() => {
@@ -119,7 +126,7 @@ fn status_of(error: &StartError) -> u8 {
 }
 
 /// Hands every edit of the file to the cluster; never returns.
-async fn follow(file: &mut Watched, cluster: &Cluster, lines: &SyncSender<Line>) {
+async fn follow<T>(file: &mut Watched, cluster: &Cluster, lines: &SyncSender<Line>) -> T {
     loop {
         match file.edited().await {
             Ok(manifest) => {

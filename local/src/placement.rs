@@ -57,11 +57,7 @@ impl Placement {
 
     /// Returns what the member is in its cluster, for people: `name server`, `master`, `slave`.
     pub fn duty(&self) -> &'static str {
-        match self.role {
-            Role::NameServer => "name server",
-            Role::Broker if self.is_slave() => "slave",
-            Role::Broker => "master",
-        }
+        self.role.duty(self.ordinal)
     }
 }
 

@@ -66,15 +66,12 @@ mod tests {
     use super::*;
 
     fn settled(waiting: &[(&'static str, &str, bool)], ready: bool) -> Settled {
-        let mut plan = Plan::default();
-        plan.waiting = waiting
-            .iter()
-            .map(|(reason, message, blocked)| Waiting {
-                reason,
-                message: (*message).to_owned(),
-                blocked: *blocked,
-            })
-            .collect();
+        let waiting = waiting.iter().map(|(reason, message, blocked)| Waiting {
+            reason,
+            message: (*message).to_owned(),
+            blocked: *blocked,
+        });
+        let mut plan = Plan { waiting: waiting.collect(), ..Plan::default() };
         plan.status.conditions.push(Condition {
             kind: "Ready".to_owned(),
             status: if ready { "True" } else { "False" }.to_owned(),

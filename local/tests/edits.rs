@@ -4,6 +4,7 @@
 mod stage;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use local::{Cluster, Event, free_offset};
 use manifest::Validated;
@@ -137,6 +138,7 @@ async fn a_member_that_an_edit_broke_ends_nothing_and_the_edit_can_be_taken_back
     stage.hear(|event| matches!(event, Event::Note(note) if note.contains("it last said: too large"))).await;
     assert!(cluster.pid("dev-broker-0-0").is_some());
     assert_eq!(cluster.pid("dev-broker-0-1"), None);
+    assert!(tokio::time::timeout(Duration::ZERO, cluster.failed()).await.is_err(), "the cluster goes on");
     cluster.edit(before);
     stage.hear_that_all_is_as_wanted().await;
     assert!(cluster.pid("dev-broker-0-1").is_some());

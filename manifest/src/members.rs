@@ -1,7 +1,5 @@
-//! Who runs: the one list both runners make their processes or pods from.
-//!
-//! A member's properties hold everything that follows from the manifest. Addresses, ports and paths
-//! are added by the runner, who knows them.
+//! Who runs: each member with everything of its settings that follows from the manifest. Addresses, ports and paths are
+//! added by those who know them.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +26,16 @@ impl Role {
             Role::Broker => "broker",
         }
     }
+
+    /// Returns what the member in this place is, for people: `name server`, `master`, `slave`. All slaves of a group follow
+    /// its first member.
+    pub fn duty(self, ordinal: u32) -> &'static str {
+        match self {
+            Role::NameServer => "name server",
+            Role::Broker if ordinal > 0 => "slave",
+            Role::Broker => "master",
+        }
+    }
 }
 
 /// One process or pod of a cluster.
@@ -45,18 +53,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether the member follows its group's first member, which is the master.
-    pub fn is_slave(&self) -> bool {
-        self.role == Role::Broker && self.ordinal > 0
-    }
-
-    /// Returns what the member is in its cluster, for people: `name server`, `master`, `slave`.
+    /// Returns what the member is in its cluster, for people.
     pub fn duty(&self) -> &'static str {
-        match self.role {
-            Role::NameServer => "name server",
-            Role::Broker if self.is_slave() => "slave",
-            Role::Broker => "master",
-        }
+        self.role.duty(self.ordinal)
     }
 }
 
