@@ -79,11 +79,20 @@ impl Memory {
         // Members take settings over in their own time.
         let told =
             |action: &Action| matches!(action, Action::PushConfig { .. } | Action::CopyMetadata { .. });
+        let done: Vec<Action> = done.into_iter().map(without_version).collect();
         let same = !done.is_empty() && done == self.last && !done.iter().all(told);
         self.repeats = if same { self.repeats + 1 } else { 0 };
         self.last = done;
         (self.repeats >= MOST_REPEATS).then_some(self.repeats + 1)
     }
+}
+
+/// Each write makes another version, also one without effect.
+fn without_version(mut action: Action) -> Action {
+    if let Action::Apply { resource_version, .. } = &mut action {
+        *resource_version = None;
+    }
+    action
 }
 
 /// Whether a condition says that nothing is known any more which said something before.
@@ -171,6 +180,17 @@ mod tests {
         assert_eq!(taken, [None, None, None, None, None, Some(6), Some(7)]);
         assert_eq!(memory.repeated(Vec::new()), None);
         assert_eq!(memory.repeated(vec![Action::AddFinalizer]), None);
+        // A set whose change somebody takes back at once has another version each time.
+        let set = |version: u32| Action::Apply {
+            object: planner::object::Object {
+                reference: ObjectRef::new(planner::object::Kind::StatefulSet, "s"),
+                json: Value::Null,
+            },
+            uid: "u".to_owned(),
+            resource_version: Some(version.to_string()),
+        };
+        let taken: Vec<Option<u32>> = (0..6).map(|version| memory.repeated(vec![set(version)])).collect();
+        assert_eq!(taken, [None, None, None, None, None, Some(6)]);
         let push = || vec![Action::CopyMetadata { from: 0, to: 1 }];
         assert!((0..20).all(|_| memory.repeated(push()).is_none()));
     }

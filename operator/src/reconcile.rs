@@ -45,6 +45,8 @@ struct Outcome {
     cluster_was_written: bool,
     not_yet: bool,
     failure: Option<Failure>,
+    /// What a member did not take: it holds up only what waits for the member's answer, and a restart may mend it.
+    untold: Option<Failure>,
 }
 
 impl Reconciler {
@@ -96,7 +98,7 @@ impl Reconciler {
             true => Ended::Again(Duration::ZERO),
             false => self.report(key, &view, memory, &plan.status).await?,
         };
-        if let Some(failure) = outcome.failure {
+        if let Some(failure) = outcome.failure.or(outcome.untold) {
             return Err(failure);
         }
         let told =
@@ -197,8 +199,16 @@ impl Reconciler {
                     tracing::debug!(cluster = %key, step = metrics::name(&step.action), "not yet: {why}");
                     outcome.not_yet = true;
                 }
-                Err(failure) if outcome.failure.is_none() => outcome.failure = Some(failure),
-                Err(failure) => tracing::debug!(cluster = %key, "{failure}"),
+                Err(failure) => {
+                    let first = match &failure {
+                        Failure::Member(_) => &mut outcome.untold,
+                        _ => &mut outcome.failure,
+                    };
+                    match first {
+                        None => *first = Some(failure),
+                        Some(_) => tracing::debug!(cluster = %key, "{failure}"),
+                    }
+                }
             }
         }
         outcome

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::object::{Kind, Object, ObjectRef};
 
 /// What to do now. All steps of a plan may be taken in order; after them, observe and plan again. When one fails, the
-/// others that disturb nobody are taken all the same, the one that does is not.
+/// others that disturb nobody are taken all the same, the one that does is not; but what a member does not take holds up
+/// nothing, as a restart may be what mends it.
 ///
 /// Before a step that [`Step::looks_again`] the operator observes live (past its caches), plans again with the same time,
 /// and takes the step only if the new plan has the same action.

@@ -309,3 +309,33 @@ async fn an_old_view_does_not_bring_back_a_group_that_is_gone() {
         trial.server.lock().objects.contains_key(&path_of(&ObjectRef::new(Kind::StatefulSet, "c-broker-0")));
     assert!(!made, "{:?}", sets.collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_takes_nothing_holds_up_no_restart_and_a_failed_write_does() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.settle(&key).await;
+    let step = |action, class| Step { action, class, reason: String::new(), event: None };
+    let copy = step(Action::CopyMetadata { from: 0, to: 0 }, Class::None);
+    let patch = Action::PatchClaim { claim: "data".to_owned(), uid: "u".to_owned(), patch: json!({}) };
+    let evict = Action::Evict { pod: "p".to_owned(), uid: "u".to_owned(), resource_version: "1".to_owned() };
+    let restart = step(evict, Class::MemberLoss);
+    let pod = json!({
+        "metadata": { "name": "c-broker-0-0", "namespace": "ns", "uid": "p" },
+        "spec": { "containers": [{ "name": "broker", "ports": [{ "name": "remoting", "containerPort": 1 }] }] },
+        "status": { "podIP": "10.0.0.9" },
+    });
+    let pod = Entry::read(serde_json::from_value(pod).unwrap()).unwrap();
+    trial.caches.pods.put(&key, "c-broker-0-0", pod);
+    let reaches = async |first: Step| {
+        let view = trial.reconciler.observer.cached(&key).unwrap().unwrap();
+        let plan = Plan { steps: vec![first, restart.clone()], ..Plan::default() };
+        let now = Timestamp::now();
+        let outcome = trial.reconciler.take_steps(&key, &view, &mut Memory::default(), &plan, now).await;
+        assert!(outcome.failure.is_some() || outcome.untold.is_some());
+        // It was looked at again, and nothing of the kind is planned.
+        outcome.not_yet
+    };
+    assert!(reaches(copy).await);
+    assert!(!reaches(step(patch, Class::None)).await);
+}
