@@ -167,6 +167,48 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
     key("writeTimeoutMillis", Restart(Number(100, 3_600_000))),
 ];
 
+/// Pairs of keys with their defaults, as brokers have them: the first must be at least the second plus so much, or a
+/// broker does not start.
+const AT_LEAST: [AtLeast; 2] = [
+    AtLeast {
+        key: ("mappedFileSizeCommitLog", 1 << 30),
+        other: ("maxMessageSize", 4 << 20),
+        plus: (64 << 10) + 8,
+        why: "and 64KiB and 8 bytes: each message with its properties must fit into a file",
+    },
+    AtLeast {
+        key: ("haHousekeepingInterval", 20_000),
+        other: ("haSendHeartbeatInterval", 5_000),
+        plus: 1,
+        why: "and 1: slaves would be taken for dead between two signs of life",
+    },
+];
+
+struct AtLeast {
+    key: (&'static str, u64),
+    other: (&'static str, u64),
+    plus: u64,
+    why: &'static str,
+}
+
+/// Finds the values in the `config` map of brokers that do not go together, each of them good alone.
+pub(crate) fn check_together(path: &str, config: &BTreeMap<String, String>) -> Problems {
+    let value = |(name, usual): (&str, u64)| config.get(name).map_or(Some(usual), |text| parse_bytes(text));
+    let check = |pair: &AtLeast| {
+        let (size, other) = value(pair.key).zip(value(pair.other))?;
+        let AtLeast { key: (name, _), other: (other_name, usual), plus, why } = *pair;
+        if size >= other.saturating_add(plus) {
+            return None;
+        }
+        // The one that is given is blamed.
+        let blamed = if config.contains_key(name) { name } else { other_name };
+        let was = config.get(other_name).map_or_else(|| format!("{usual} by default"), Clone::clone);
+        let text = format!("{name} must be at least {other_name}, which is {was}, {why}");
+        Some(Problem::with_value(&child(path, blamed), &Value::from(config.get(blamed)?.as_str()), text))
+    };
+    Problems(AT_LEAST.iter().filter_map(check).collect())
+}
+
 /// Finds what is wrong with a `config` map.
 pub(crate) fn check_config(path: &str, config: &BTreeMap<String, String>, keys: &[ConfigKey]) -> Problems {
     let mut problems = Problems::default();
@@ -188,6 +230,10 @@ fn check_entry(name: &str, value: &str, keys: &[ConfigKey]) -> Result<(), (Reaso
         return Err((Reason::UnknownConfigKey, unknown_key(name, keys)));
     };
     let forbidden = |text: String| Err((Reason::ForbiddenConfigKey, text));
+    // Another line would be another setting, also one that is forbidden.
+    if value.contains(|letter: char| letter.is_control() || letter == '\\') {
+        return Err((Reason::InvalidSpec, "must be one line without backslashes".to_owned()));
+    }
     match known.class {
         Live(form) | Restart(form) | Immutable(form) => {
             check_form(form, value).map_err(|text| (Reason::InvalidSpec, text))
@@ -272,6 +318,42 @@ mod tests {
         ];
         for (form, value, expected) in cases {
             assert_eq!(check_form(form, value), expected.map_err(str::to_owned), "{form:?} {value}");
+        }
+    }
+
+    #[test]
+    fn no_value_is_a_setting_more() {
+        for (name, value) in
+            [("regionId", "x\nbrokerId=1"), ("regionId", "x\\"), ("maxMessageSize", "\n4MiB")]
+        {
+            let config = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let found = check_config("c", &config, BROKER_KEYS).to_string();
+            assert!(found.contains(": must be one line without backslashes"), "{value:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_good_alone_may_not_go_together() {
+        let cases: [(&[(&str, &str)], &str); 6] = [
+            (&[], ""),
+            (&[("mappedFileSizeCommitLog", "8MiB")], ""),
+            (&[("mappedFileSizeCommitLog", "128KiB"), ("maxMessageSize", "32KiB")], ""),
+            (
+                &[("mappedFileSizeCommitLog", "4MiB")],
+                "c.mappedFileSizeCommitLog: \"4MiB\": mappedFileSizeCommitLog must be at least maxMessageSize, which is \
+                 4194304 by default, and 64KiB and 8 bytes: each message with its properties must fit into a file",
+            ),
+            (
+                &[("haSendHeartbeatInterval", "20000")],
+                "c.haSendHeartbeatInterval: \"20000\": haHousekeepingInterval must be at least haSendHeartbeatInterval, \
+                 which is 20000, and 1: slaves would be taken for dead between two signs of life",
+            ),
+            (&[("haSendHeartbeatInterval", "19999"), ("mappedFileSizeCommitLog", "no")], ""),
+        ];
+        for (config, expected) in cases {
+            let config =
+                config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(check_together("c", &config).to_string(), expected);
         }
     }
 

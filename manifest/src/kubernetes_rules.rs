@@ -2,7 +2,7 @@
 //! objects. Said here, a mistake is told with its field before anything is made.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
@@ -159,7 +159,7 @@ impl Found {
         let host = listener.advertised.as_ref().and_then(|advertised| advertised.host_template.as_deref());
         let port = listener.advertised.as_ref().and_then(|advertised| advertised.port_template.as_deref());
         if let Some(template) = host {
-            self.words(&format!("{path}.advertised.hostTemplate"), template);
+            self.host_template(&format!("{path}.advertised.hostTemplate"), template);
         }
         if let Some(template) = port {
             self.port_template(&format!("{path}.advertised.portTemplate"), template, brokers);
@@ -211,6 +211,21 @@ impl Found {
                 self.refuse(&path, base, text);
                 break;
             }
+        }
+    }
+
+    /// Brokers take over all of their live settings or none, and they refuse an address that is none.
+    fn host_template(&mut self, path: &str, template: &str) {
+        let before = self.0.len();
+        self.words(path, template);
+        let filled = WORDS.iter().fold(template.to_owned(), |text, word| text.replace(word, "1"));
+        if self.0.len() == before && !is_host(&filled) {
+            let text = format!(
+                "must make a host name, an IPv4 address or an IPv6 address in brackets, of letters, digits, dashes, dots \
+                 and {}",
+                WORDS.join(", ")
+            );
+            self.refuse(path, template, text);
         }
     }
 
@@ -322,6 +337,17 @@ fn is_image(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(allowed)
         && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+}
+
+fn is_host(text: &str) -> bool {
+    let part = |part: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !part.is_empty() && part.bytes().all(allowed)
+    };
+    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => text.split('.').all(part),
+    }
 }
 
 fn is_range(text: &str) -> bool {

@@ -7,6 +7,8 @@ use crate::problem::Problem;
 
 /// Taken by replication, health and administration.
 const TAKEN_PORTS: [i32; 6] = [5557, 5558, 5559, 5560, 10912, 10914];
+/// Two above those that nobody but root may open.
+const LOWEST_PORT: i32 = 1026;
 /// Of the name servers' pods.
 const HEALTH_PORT: i32 = 5557;
 /// On the network of the node, the group of number g has its ports so much higher than the first: for clients and
@@ -53,6 +55,11 @@ fn check_listener(index: usize, listener: &Listener, earlier: &[Listener], probl
             port.into(),
             "is taken by replication, health or administration; choose another".to_owned(),
         );
+    }
+    if port < LOWEST_PORT {
+        let text =
+            format!("must be {LOWEST_PORT} or more: each listener also opens the port two below its own");
+        refuse("port", port.into(), text);
     }
     if let Some(other) = earlier.iter().find(|other| [0, 2].contains(&(other.port - port).abs())) {
         let text = format!(

@@ -1,5 +1,7 @@
 //! A manifest's own part of a pod: a partial PodTemplateSpec, which may not touch what the operator needs.
 
+use std::path::Path;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
@@ -7,9 +9,20 @@ use crate::cluster::Object;
 use crate::embedded;
 use crate::problem::{Problem, child};
 
-/// Of the main container.
-const OURS_IN_CONTAINER: [&str; 5] = ["args", "command", "livenessProbe", "readinessProbe", "startupProbe"];
+/// Of the main container, each with what to do instead. Nobody knows here which variables `envFrom` brings.
+const OURS_IN_CONTAINER: [(&str, &str); 8] = [
+    ("args", "remove it"),
+    ("command", "remove it"),
+    ("envFrom", "name each variable in env"),
+    ("image", "set spec.image.overrides instead"),
+    ("livenessProbe", "remove it"),
+    ("ports", "remove it"),
+    ("readinessProbe", "remove it"),
+    ("startupProbe", "remove it"),
+];
 const OUR_ENVIRONMENT: [&str; 5] = ["NODE_NAME", "POD_IP", "POD_NAME", "POD_NAMESPACE", "POD_UID"];
+/// Such variables are settings, and stronger than the file: two members of a group could become masters.
+const SETTINGS: &str = "GANTRY_";
 const OUR_VOLUMES: [&str; 4] = ["data", "static", "live", "internal"];
 const OUR_FOLDERS: [&str; 2] = ["/data", "/etc/gantry"];
 /// Selectors stand on them.
@@ -37,18 +50,18 @@ pub(crate) fn check(path: &str, main: &str, template: &Object) -> Vec<Problem> {
             continue;
         }
         let place = format!("spec.containers[{place}]");
-        for field in OURS_IN_CONTAINER.iter().filter(|field| container.get(field).is_some()) {
-            refuse(format!("{place}.{field}"), &container[field], "remove it");
+        for (field, remedy) in OURS_IN_CONTAINER.iter().filter(|(field, _)| container.get(field).is_some()) {
+            refuse(format!("{place}.{field}"), &container[field], remedy);
         }
         for (index, variable) in named(container, "env").iter().enumerate() {
-            if OUR_ENVIRONMENT.iter().any(|ours| variable["name"] == *ours) {
+            let name = variable["name"].as_str().unwrap_or_default();
+            if OUR_ENVIRONMENT.contains(&name) || name.starts_with(SETTINGS) {
                 refuse(format!("{place}.env[{index}].name"), &variable["name"], "choose another name");
             }
         }
         for (index, mount) in named(container, "volumeMounts").iter().enumerate() {
-            let folder = mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/');
-            let within = |ours: &str| folder == ours || folder.starts_with(&format!("{ours}/"));
-            if OUR_FOLDERS.iter().any(|ours| within(ours)) {
+            let folder = Path::new(mount["mountPath"].as_str().unwrap_or_default());
+            if OUR_FOLDERS.iter().any(|ours| folder.starts_with(ours)) {
                 refuse(
                     format!("{place}.volumeMounts[{index}].mountPath"),
                     &mount["mountPath"],
@@ -113,6 +126,27 @@ mod tests {
             (
                 container(json!({ "env": [{ "name": "POD_IP", "value": "1.2.3.4" }] })),
                 "t.spec.containers[1].env[0].name: \"POD_IP\": belongs to the operator; choose another name",
+            ),
+            (
+                container(json!({ "env": [{ "name": "GANTRY_BROKER_ID", "value": "0" }] })),
+                "t.spec.containers[1].env[0].name: \"GANTRY_BROKER_ID\": belongs to the operator; choose another name",
+            ),
+            (
+                container(json!({ "envFrom": [{ "configMapRef": { "name": "x" } }] })),
+                "t.spec.containers[1].envFrom: [{\"configMapRef\":{\"name\":\"x\"}}]: belongs to the operator; name each \
+                 variable in env",
+            ),
+            (
+                container(json!({ "image": "x" })),
+                "t.spec.containers[1].image: \"x\": belongs to the operator; set spec.image.overrides instead",
+            ),
+            (
+                container(json!({ "ports": [{ "containerPort": 10911, "name": "x" }] })),
+                "t.spec.containers[1].ports: [{\"containerPort\":10911,\"name\":\"x\"}]: belongs to the operator; remove it",
+            ),
+            (
+                container(json!({ "volumeMounts": [{ "name": "x", "mountPath": "//data" }] })),
+                "t.spec.containers[1].volumeMounts[0].mountPath: \"//data\": belongs to the operator; choose another",
             ),
             (
                 container(json!({ "volumeMounts": [{ "name": "x", "mountPath": "/data/" }] })),

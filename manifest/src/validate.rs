@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cluster::{
     Brokers, Flush, FlushMode, Replication, ReplicationMode, RocketMQCluster, Storage, StorageType,
 };
-use crate::config_keys::{BROKER_KEYS, NAME_SERVER_KEYS, check_config};
+use crate::config_keys::{BROKER_KEYS, NAME_SERVER_KEYS, check_config, check_together};
 use crate::kubernetes_rules;
 use crate::listener_rules;
 use crate::problem::{Problem, Problems};
@@ -170,7 +170,11 @@ fn check_brokers(cluster: &RocketMQCluster, found: &mut Found) -> Option<Amounts
              need not be flushed",
         );
     }
-    found.0.0.extend(check_config("spec.brokers.config", &brokers.config, BROKER_KEYS).0);
+    let mut of_config = check_config("spec.brokers.config", &brokers.config, BROKER_KEYS);
+    if of_config.0.is_empty() {
+        of_config = check_together("spec.brokers.config", &brokers.config);
+    }
+    found.0.0.extend(of_config.0);
     let flush_interval = check_flush_interval(&brokers.flush, found);
     let max_slave_lag = check_max_slave_lag(&brokers.replication, found);
     let catch_up_bytes_per_second = check_catch_up(&brokers.replication, found);

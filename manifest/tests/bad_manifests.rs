@@ -36,6 +36,14 @@ fn storage(fields: &str) -> String {
     with("name: dev", &format!("version: 0.1.0, brokers: {{ storage: {{ {fields} }} }}"))
 }
 
+fn outside(host: &str) -> String {
+    let listeners = [
+        "{ name: internal, type: PodIP, port: 10911 }".to_owned(),
+        format!("{{ name: out, type: Template, port: 20911, advertised: {{ hostTemplate: \"{host}\" }} }}"),
+    ];
+    spec(&format!("listeners: [{}]", listeners.join(", ")))
+}
+
 fn check(cases: &[(String, &[&str])]) {
     for (text, expected) in cases {
         assert_eq!(problems(text), *expected, "\n{text}");
@@ -269,6 +277,20 @@ fn bad_cluster_settings_are_refused() {
                 r#"spec.listeners[0].type: "Podip": must be one of PodIP, PodService, NodePort, LoadBalancer, HostNetwork, Template; did you mean PodIP?"#,
             ],
         ),
+        (
+            spec("listeners: [{ name: internal, type: PodIP, port: 1025 }]"),
+            &[
+                "spec.listeners[0].port: 1025: must be 1026 or more: each listener also opens the port two below its own",
+            ],
+        ),
+        (
+            outside("mq.example.com,other=h"),
+            &[
+                r#"spec.listeners[1].advertised.hostTemplate: "mq.example.com,other=h": must make a host name, an IPv4 address or an IPv6 address in brackets, of letters, digits, dashes, dots and {cluster}, {group}, {ordinal}, {pod}, {node}, {zone}"#,
+            ],
+        ),
+        (outside("{pod}.{zone}.example.com"), &[]),
+        (outside("[fd00::1{group}]"), &[]),
         (
             spec("logging: { level: loud }"),
             &[r#"spec.logging.level: "loud": must be one of error, warn, info, debug, trace"#],
