@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Pre
 use kube::{Api, Client};
 use manifest::cluster::ClusterStatus;
 use planner::labels::FINALIZER;
-use planner::object::{Object, ObjectRef};
+use planner::object::{Kind, Object, ObjectRef};
 use planner::step::Action;
 use rand::Rng;
 use serde_json::{Value, json};
@@ -21,6 +21,9 @@ use crate::observe::View;
 
 /// How often the manager of a child's fields is noted before the next apply has to.
 const MOST_TRIES: usize = 5;
+/// Children that may be missing for a moment.
+const REMADE: [Kind; 4] =
+    [Kind::PodDisruptionBudget, Kind::NetworkPolicy, Kind::PodMonitor, Kind::PrometheusRule];
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 32;
 
@@ -65,7 +68,7 @@ impl Executor {
                 self.delete(view, object, uid, DeleteParams::background()).await
             }
             Action::OrphanStatefulSet { name, uid } => {
-                let set = ObjectRef::new(planner::object::Kind::StatefulSet, name);
+                let set = ObjectRef::new(Kind::StatefulSet, name);
                 self.delete(view, &set, uid, DeleteParams::orphan()).await
             }
             Action::PushConfig { pod, properties, .. } => match view.admin_port(pod) {
@@ -189,17 +192,32 @@ impl Executor {
         let params = PatchParams::apply(CHILD_MANAGER).force();
         let what = format!("apply {reference}");
         let name = &reference.name;
-        let mut applied = match send(&objects, name, &params, Patch::Apply(json.clone()), &what).await {
-            Err(refusal @ Failure::Refused { .. }) => {
-                // What makes an entry of a list another was changed by hand: an apply adds ours beside it, and both
-                // cannot be. Replacing whole lists takes away also what others added to them.
-                let whole = whole_lists(&json);
-                let patched = send(&objects, name, &by_merge(), Patch::Merge(whole), &what).await;
-                json["metadata"]["resourceVersion"] =
-                    json!(patched.map_err(|_| refusal)?.metadata.resource_version);
-                send(&objects, name, &params, Patch::Apply(json.clone()), &what).await?
+        let first = send(&objects, name, &params, Patch::Apply(json.clone()), &what).await;
+        let had_effect = match &first {
+            Ok(applied) => !has_drifted(object, applied),
+            Err(Failure::Refused { .. }) => false,
+            Err(_) => true,
+        };
+        let mut applied = if had_effect {
+            first?
+        } else {
+            // What makes an entry of a list another was changed by hand: an apply adds ours beside it. Replacing whole
+            // lists takes away also what others added to them.
+            if let Ok(applied) = &first {
+                json["metadata"]["resourceVersion"] = json!(applied.metadata.resource_version);
             }
-            applied => applied?,
+            let patched = send(&objects, name, &by_merge(), Patch::Merge(whole_lists(&json)), &what).await;
+            json["metadata"]["resourceVersion"] = match (patched, first) {
+                (Ok(patched), _) => json!(patched.metadata.resource_version),
+                // Someone set a field that excludes one of ours. Nobody misses it until the next look makes it again.
+                (Err(Failure::Refused { .. }), _) if REMADE.contains(&reference.kind) => {
+                    return self.delete(view, reference, uid, DeleteParams::background()).await;
+                }
+                // Why the apply was refused says more.
+                (Err(Failure::Refused { .. }), Err(refusal)) => return Err(refusal),
+                (Err(failure), _) => return Err(failure),
+            };
+            send(&objects, name, &params, Patch::Apply(json.clone()), &what).await?
         };
         // It was made by a POST, whose fields an apply would never take away.
         for _ in 0..MOST_TRIES {
@@ -328,6 +346,11 @@ async fn send(
     Failure::within(REQUEST_TIMEOUT, what, objects.patch(name, params, &patch)).await
 }
 
+fn has_drifted(object: &Object, applied: &DynamicObject) -> bool {
+    let json = serde_json::to_value(applied).unwrap_or_default();
+    planner::drift(object, &json).is_some()
+}
+
 /// Returns the parameters of a merge patch of a child.
 fn by_merge() -> PatchParams {
     PatchParams { field_manager: Some(CHILD_MANAGER.to_owned()), ..PatchParams::default() }
@@ -414,7 +437,7 @@ mod tests {
     #[test]
     fn each_token_is_drawn_anew() {
         let object = Object {
-            reference: ObjectRef::new(planner::object::Kind::Secret, "s"),
+            reference: ObjectRef::new(Kind::Secret, "s"),
             json: json!({ "metadata": { "name": "s" } }),
         };
         let (first, second) = (with_tokens(&object, &["a", "b"]), with_tokens(&object, &["a", "b"]));

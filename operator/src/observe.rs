@@ -146,10 +146,9 @@ impl Observer {
 
     /// Asks the members and returns everything a plan is made from.
     pub async fn facts(&self, view: &View, may_roll: bool) -> Facts {
-        let status = self.brokers(view);
-        let drains = self.drains(view);
-        let copies = self.copies(view);
-        let (members, drains, copies) = futures::join!(status, drains, copies);
+        // First who takes messages: what a group holds, found after it said that it takes none, is all it will ever hold.
+        let members = self.brokers(view).await;
+        let (drains, copies) = futures::join!(self.drains(view), self.copies(view));
         let mut objects = view.objects.clone();
         objects.remove(&accepted::reference(&view.cluster.name));
         Facts {
@@ -185,15 +184,15 @@ impl Observer {
     }
 
     async fn drains(&self, view: &View) -> BTreeMap<u32, Answer<planner::facts::DrainFacts>> {
-        let mut answers = BTreeMap::new();
-        for group in view.groups_in("Draining") {
+        // All at once: one that does not answer takes its whole time.
+        let asked = view.groups_in("Draining").map(async |group| {
             let answer = match view.draining(group) {
                 Some(draining) => self.members.drain(&draining).await,
                 None => Answer::Unknown,
             };
-            answers.insert(group, answer);
-        }
-        answers
+            (group, answer)
+        });
+        futures::future::join_all(asked).await.into_iter().collect()
     }
 
     async fn copies(&self, view: &View) -> BTreeMap<u32, Answer<u32>> {

@@ -20,7 +20,7 @@ pub struct Server {
     pub writes: Vec<String>,
     /// Bodies of evictions.
     pub evictions: Vec<Value>,
-    /// Paths whose writes are answered with this code.
+    /// Writes, as `METHOD path`, that are answered with this code.
     pub refuses: BTreeMap<String, u16>,
     version: u64,
 }
@@ -64,8 +64,8 @@ impl Server {
             };
         }
         self.writes.push(format!("{method} {path}"));
-        if let Some(code) = self.refuses.get(path) {
-            return failure(*code, if *code == 429 { "TooManyRequests" } else { "Conflict" });
+        if let Some(code) = self.refuses.get(&format!("{method} {path}")) {
+            return failure(*code, "as the test wants it");
         }
         match *method {
             Method::POST if path.ends_with("/eviction") => {

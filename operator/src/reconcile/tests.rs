@@ -213,6 +213,55 @@ async fn a_port_whose_number_was_changed_by_hand_gets_it_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_budget_that_no_apply_can_mend_is_made_again() {
+    let trial = trial();
+    let key = trial
+        .make("c", json!({ "version": "0.1.0", "brokers": { "groups": 1, "storage": { "size": "1Gi" } } }));
+    trial.settle(&key).await;
+    let path = path_of(&ObjectRef::new(Kind::PodDisruptionBudget, "c-broker-0"));
+    let before = trial.server.lock().objects[&path].clone();
+    let mut edited = before.clone();
+    edited["spec"] = json!({ "minAvailable": 1 });
+    trial.server.lock().put(&path, edited);
+    trial.server.lock().refuses.insert(format!("PATCH {path}"), 422);
+    trial.watch();
+    trial.settle(&key).await;
+    let made = trial.server.lock().objects[&path].clone();
+    assert_eq!(made["spec"], before["spec"]);
+    assert_ne!(made["metadata"]["uid"], before["metadata"]["uid"]);
+}
+
+/// Returns a view of a cluster that has nothing but its own object.
+fn bare_view(trial: &Trial, key: &ClusterKey) -> View {
+    trial.reconciler.observer.cached(key).unwrap().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_asks_for_just_this_pod_and_a_budget_may_say_no() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    let view = bare_view(&trial, &key);
+    let evict = Action::Evict {
+        pod: "c-broker-0-0".to_owned(),
+        uid: "u".to_owned(),
+        resource_version: "7".to_owned(),
+    };
+    assert_eq!(trial.reconciler.executor.take(&view, &evict).await.unwrap(), Taken::Done);
+    let sent = trial.server.lock().evictions[0].clone();
+    assert_eq!(sent["deleteOptions"]["preconditions"], json!({ "uid": "u", "resourceVersion": "7" }));
+    let write = "POST /api/v1/namespaces/ns/pods/c-broker-0-0/eviction";
+    for (code, expected) in [(429, "not yet"), (409, "Conflict"), (403, "Forbidden"), (500, "Unanswered")] {
+        trial.server.lock().refuses.insert(write.to_owned(), code);
+        let told = match trial.reconciler.executor.take(&view, &evict).await {
+            Ok(Taken::NotYet(_)) => "not yet",
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => failure.reason(),
+        };
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_manifest_that_cannot_be_read_says_so_and_stops_nobody_else() {
     let trial = trial();
     let bad = trial.make("bad", json!({ "version": 7, "brokers": "none" }));

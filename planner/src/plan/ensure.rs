@@ -20,6 +20,11 @@ pub(crate) fn difference(object: &Object, observed: &Observed) -> Option<String>
     Some(format!("{}: somebody changed {place}", object.reference))
 }
 
+/// Returns the first place where a child is not what it should be. More than that is no difference.
+pub fn drift(object: &Object, json: &Value) -> Option<String> {
+    first_difference(&object.json, json, "")
+}
+
 /// Returns the first place where what is observed is not what is wanted. More than what is wanted is no difference.
 pub(crate) fn first_difference(wanted: &Value, observed: &Value, path: &str) -> Option<String> {
     match (wanted, observed) {
@@ -103,6 +108,8 @@ mod tests {
         let cases = [
             (json!([port("a", 1), port("b", 2)]), None),
             (json!([port("theirs", 9), port("b", 2), port("a", 1)]), None),
+            // Who looks for a name takes the first.
+            (json!([port("a", 9), port("a", 1), port("b", 2)]), Some("ports[a].port")),
             (json!([port("a", 1)]), Some("ports[b]")),
             (json!([port("a", 1), port("b", 3)]), Some("ports[b].port")),
         ];

@@ -25,7 +25,7 @@ use scale_in::Progress;
 use shaping::shape;
 use states::decide_groups;
 
-pub use ensure::same_amount;
+pub use ensure::{drift, same_amount};
 
 mod children;
 mod claims;
