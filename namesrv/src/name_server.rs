@@ -83,6 +83,14 @@ impl NameServer {
         self.connections.lock().entry(ConnectionId(peer.id)).or_insert_with(|| peer.mailbox.clone());
     }
 
+    /// Closes the connection of a broker, if it is open.
+    pub fn close(&self, connection: ConnectionId) {
+        // What it stands for goes when it has ended.
+        if let Some(mailbox) = self.connections.lock().get(&connection) {
+            mailbox.close();
+        }
+    }
+
     /// Hands a change to the task that tells the brokers.
     pub fn announce(&self, change: Option<MinBrokerIdChange>) {
         let Some(change) = change else { return };

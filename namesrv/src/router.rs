@@ -78,7 +78,7 @@ impl Router {
                 fields_and_body(reply, order.as_ref())
             }
             RequestCode::UNREGISTER_BROKER => {
-                unregister_broker::handle(server, &decode(request)?);
+                unregister_broker::handle(server, peer, &decode(request)?);
                 Reply::default()
             }
             RequestCode::QUERY_DATA_VERSION => {

@@ -32,6 +32,7 @@ use protocol::listeners::ListenerAddresses;
 pub use register::{MasterAddress, RegisterRefusal, Registered, Registration};
 pub use topics::UnitTopics;
 pub use unregister::Departed;
+pub use unregister::Left;
 
 /// How long a broker may be silent when its registration does not say.
 pub const DEFAULT_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -100,6 +101,8 @@ struct LiveBroker {
     timeout: Duration,
     data_version: DataVersion,
     connection: ConnectionId,
+    /// The one before, if it registered anew on another.
+    superseded: Option<ConnectionId>,
     ha_addr: String,
     /// Where clients that came by further listeners reach it.
     listeners: ListenerAddresses,

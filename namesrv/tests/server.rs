@@ -18,7 +18,7 @@ use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::{self, CommandHead, Decoded};
 use protocol::header::Serialization;
 use protocol::json::JsonBody;
-use protocol::requests::{EncodeExt, Fields, NoFields, RegisterBroker};
+use protocol::requests::{BrokerIdentity, EncodeExt, Fields, NoFields, RegisterBroker};
 use remoting::{Client, ClientOptions, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -239,6 +239,43 @@ async fn a_reconnected_broker_survives_the_end_of_its_old_connection() {
     // When b is gone, the end of the old connection has been handled.
     until(async || route(&client, "T1").await.unwrap().queue_datas.len() == 1).await;
     assert_eq!(route(&client, "T1").await.unwrap().queue_datas[0].broker_name, "a");
+    server.stop().await;
+}
+
+async fn unregister(client: &Client, name: &'static str, addr: &'static str) {
+    let identity = BrokerIdentity {
+        broker_name: name.into(),
+        broker_addr: addr.into(),
+        cluster_name: "C".into(),
+        broker_id: 0,
+    };
+    let response = call(client, RequestCode::UNREGISTER_BROKER, &identity, &[]).await;
+    assert_eq!(response.code, ResponseCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_broker_that_was_replaced_does_not_take_its_successor_along() {
+    let server = Server::start("").await;
+    let (client, old, new) = (server.client().await, server.client().await, server.client().await);
+    register(&old, "a", 0, "a0:1").await;
+    register(&new, "a", 0, "a0:1").await;
+    register(&new, "a", 0, "a0:1").await;
+    unregister(&old, "a", "a0:1").await;
+    assert!(route(&client, "T1").await.is_some(), "the new one is there");
+    unregister(&new, "a", "a0:1").await;
+    assert!(route(&client, "T1").await.is_none());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_whose_predecessor_was_the_last_to_register_is_made_to_do_it_again() {
+    let server = Server::start("").await;
+    let (client, old, new) = (server.client().await, server.client().await, server.client().await);
+    register(&new, "a", 0, "a0:1").await;
+    register(&old, "a", 0, "a0:1").await;
+    unregister(&old, "a", "a0:1").await;
+    until(async || new.is_lost()).await;
+    assert!(!old.is_lost() && route(&client, "T1").await.is_none());
     server.stop().await;
 }
 

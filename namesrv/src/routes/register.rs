@@ -207,8 +207,14 @@ impl Routes {
             Some(servers) => _ = self.filter_servers.insert(address.clone(), servers.clone()),
             None => {}
         }
+        let before = self.live.get(address);
+        let superseded = before.and_then(|live| match live.connection == registration.connection {
+            true => live.superseded,
+            false => Some(live.connection),
+        });
         let live = LiveBroker {
-            came: self.live.get(address).map_or(now, |live| live.came),
+            came: before.map_or(now, |live| live.came),
+            superseded,
             last_seen: now,
             timeout: registration.heartbeat_timeout.unwrap_or(DEFAULT_HEARTBEAT_TIMEOUT),
             data_version: registration.topics.data_version,

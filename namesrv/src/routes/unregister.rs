@@ -17,7 +17,37 @@ pub struct Departed {
     pub changes: Vec<MinBrokerIdChange>,
 }
 
+/// What became of a broker's leaving.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is out.
+    Gone {
+        /// What the others should hear.
+        change: Option<MinBrokerIdChange>,
+        /// The connection on which the address had been registered before: if it is open still, that is another process.
+        earlier: Option<ConnectionId>,
+    },
+    /// Another connection has registered the address since: whoever leaves was replaced, and nothing has changed.
+    Replaced,
+}
+
 impl Routes {
+    /// Takes a broker out that says on a connection that it leaves. An address outlives a process: where it is that of a
+    /// service, one that should be long gone, on a node that was lost say, must not take its successor along.
+    pub fn leave(
+        &mut self,
+        connection: ConnectionId,
+        address: &BrokerAddress,
+        broker_name: &str,
+        rules: &Rules,
+    ) -> Left {
+        let earlier = self.live.get(address).and_then(|live| live.superseded);
+        if earlier == Some(connection) {
+            return Left::Replaced;
+        }
+        Left::Gone { change: self.unregister(address, broker_name, rules), earlier }
+    }
+
     /// Takes a broker out of a group; with the last member go the group and its topics. Returns what the others
     /// should hear.
     pub fn unregister(
