@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 use place::{Place, Up, gantry, outcome, pid};
 
+/// A group that is to be read only refuses messages at once: nobody waits for senders with an old route.
+const AT_ONCE: &str = ", config: { writeGraceMillis: \"0\" }";
+
 fn manifest(groups: u32, replicas: u32, more: &str) -> String {
     format!(
         "apiVersion: gantry.rs/v1alpha1\nkind: RocketMQCluster\nmetadata: {{ name: dev }}\n\
@@ -87,12 +90,12 @@ fn runs(event: &Value) -> bool {
 
 #[test]
 fn a_group_comes_with_the_topics_of_the_others_and_goes_when_its_messages_are_read() {
-    let place = Place::with_ports_of(&manifest(2, 1, ""), &manifest(1, 1, ""));
+    let place = Place::with_ports_of(&manifest(2, 1, AT_ONCE), &manifest(1, 1, AT_ONCE));
     let mut up = Up::start(place.command());
     up.event("cluster_ready");
     assert_eq!(place.gantry(&["topic", "create", "orders", "--queues", "4"]).0, Some(0));
     place.produce("a", 20);
-    place.edit(&manifest(2, 1, ""));
+    place.edit(&manifest(2, 1, AT_ONCE));
     let events = up.events_until("as_wanted");
     let joined = events.iter().find(|event| event["member"] == "dev-broker-1-0").unwrap();
     place.wait_until_written_to("dev-broker-1");
@@ -100,7 +103,7 @@ fn a_group_comes_with_the_topics_of_the_others_and_goes_when_its_messages_are_re
     assert_eq!(place.read(60), bodies("a", 20).chain(bodies("b", 40)).collect());
 
     place.produce("c", 40);
-    place.edit(&manifest(1, 1, ""));
+    place.edit(&manifest(1, 1, AT_ONCE));
     let mut waiting = up.event("waiting");
     while waiting["reason"] != "IdleGroup" {
         waiting = up.event("waiting");
@@ -179,7 +182,7 @@ fn an_edit_that_cannot_be_followed_is_told_and_the_cluster_goes_on() {
 
 #[test]
 fn the_next_run_goes_on_from_what_the_data_folder_holds() {
-    let place = Place::with_ports_of(&manifest(2, 1, ""), &manifest(2, 1, ""));
+    let place = Place::with_ports_of(&manifest(2, 1, AT_ONCE), &manifest(2, 1, AT_ONCE));
     let mut up = Up::start(place.command());
     up.event("cluster_ready");
     assert_eq!(place.gantry(&["topic", "create", "orders", "--queues", "4"]).0, Some(0));
@@ -188,12 +191,12 @@ fn the_next_run_goes_on_from_what_the_data_folder_holds() {
     place.produce("b", 40);
     assert_eq!(up.stop(Signal::TERM).0.code(), Some(0));
 
-    place.edit(&manifest(2, 1, "").replace("1Gi", "512Mi"));
+    place.edit(&manifest(2, 1, AT_ONCE).replace("1Gi", "512Mi"));
     let refused = place.refused();
     assert_eq!(refused.0, Some(3));
     assert!(refused.1.contains("  spec.brokers.storage.size: \"512Mi\": cannot shrink"), "{}", refused.1);
 
-    place.edit(&manifest(1, 1, ""));
+    place.edit(&manifest(1, 1, AT_ONCE));
     let mut up = Up::start(place.command());
     up.event("cluster_ready");
     assert_eq!(up.stop(Signal::TERM).0.code(), Some(0), "stopped while a group drains");
