@@ -55,6 +55,7 @@ pub async fn run_lingering(
         rounds: watch::Sender::new(0),
         report,
         hired: BTreeMap::new(),
+        hires: 0,
         masters: BTreeMap::new(),
         registered,
     };
@@ -90,6 +91,7 @@ struct Crew {
     rounds: watch::Sender<u64>,
     report: mpsc::Sender<Report>,
     hired: BTreeMap<String, Hired>,
+    hires: u64,
     /// The name servers that know the broker, and where its master is as they said last.
     masters: BTreeMap<String, Option<Addresses>>,
     registered: watch::Sender<bool>,
@@ -97,6 +99,7 @@ struct Crew {
 
 /// The task of one name server.
 struct Hired {
+    number: u64,
     stay: watch::Sender<Stay>,
     /// When one that lingers is left.
     leaves: Option<Instant>,
@@ -138,16 +141,18 @@ impl Crew {
     }
 
     fn hire(&mut self, name: String) {
-        let stay = watch::Sender::new(Stay::Member);
+        self.hires += 1;
+        let (number, stay) = (self.hires, watch::Sender::new(Stay::Member));
         let name_server = NameServer {
             name: name.clone(),
+            number,
             registrations: self.registrations.clone(),
             rounds: self.rounds.subscribe(),
             stay: stay.subscribe(),
             reports: self.report.clone(),
         };
         let task = tokio::spawn(name_server.serve());
-        self.hired.insert(name, Hired { stay, leaves: None, task });
+        self.hired.insert(name, Hired { number, stay, leaves: None, task });
     }
 
     fn next_leave(&self) -> Option<Instant> {
@@ -167,8 +172,10 @@ impl Crew {
         self.broker().registered_at.lock().remove(name);
     }
 
-    fn on_report(&mut self, Report { name, news }: Report) {
-        let is_member = self.hired.get(&name).is_some_and(|hired| hired.leaves.is_none());
+    fn on_report(&mut self, Report { name, number, news }: Report) {
+        // The last words of a task that has a successor already are not about that one.
+        let Some(hired) = self.hired.get(&name).filter(|hired| hired.number == number) else { return };
+        let is_member = hired.leaves.is_none();
         match news {
             News::Left if is_member => {
                 // Back in the list while it was being left.
@@ -201,5 +208,43 @@ impl Crew {
         for hired in self.hired.into_values() {
             let _ = hired.task.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::disk::memory::MemoryDisk;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_last_words_of_a_task_do_not_end_its_successor() {
+        let (dir, name) = (tempfile::tempdir().unwrap(), "127.0.0.1:1".to_owned());
+        let broker = crate::test_slave::open(dir.path(), &MemoryDisk::new(64 << 20));
+        broker.change_settings(&[("namesrvAddr".to_owned(), name.clone())]).unwrap();
+        let (report, _reports) = mpsc::channel(MAX_REPORTS);
+        let mut crew = Crew {
+            registrations: Arc::new(Registrations::new(broker)),
+            rounds: watch::Sender::new(0),
+            report,
+            hired: BTreeMap::new(),
+            hires: 0,
+            masters: BTreeMap::new(),
+            registered: watch::Sender::new(false),
+        };
+        let number = |crew: &Crew| crew.hired[&name].number;
+        crew.follow_the_list(LINGER);
+        let first = number(&crew);
+        let task = &mut crew.hired.get_mut(&name).unwrap().task;
+        task.abort();
+        let _ = task.await;
+        crew.follow_the_list(LINGER);
+        let second = number(&crew);
+        assert_ne!(first, second);
+        for (told_by, wanted) in [(first, second), (second, second + 1)] {
+            crew.on_report(Report { name: name.clone(), number: told_by, news: News::Left });
+            assert_eq!(number(&crew), wanted, "{told_by}");
+        }
+        crew.leave().await;
     }
 }

@@ -36,6 +36,8 @@ pub(super) enum Stay {
 /// What became of telling a name server.
 pub(super) struct Report {
     pub(super) name: String,
+    /// The number of the task that reports.
+    pub(super) number: u64,
     pub(super) news: News,
 }
 
@@ -54,6 +56,8 @@ pub(super) enum News {
 /// One name server.
 pub(super) struct NameServer {
     pub(super) name: String,
+    /// Of all tasks that had, or have, this name server.
+    pub(super) number: u64,
     pub(super) registrations: Arc<Registrations>,
     /// Another number: something is to be told.
     pub(super) rounds: watch::Receiver<u64>,
@@ -148,7 +152,7 @@ impl NameServer {
 
     async fn report(&self, news: News) {
         // Nobody listens when the broker stops.
-        let _ = self.reports.send(Report { name: self.name.clone(), news }).await;
+        let _ = self.reports.send(Report { name: self.name.clone(), number: self.number, news }).await;
     }
 }
 
