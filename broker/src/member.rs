@@ -2,6 +2,7 @@
 //! and which live settings it has. It takes those from a file or the admin port before there is a broker too: they say
 //! which role it has, and which store.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -108,11 +109,19 @@ impl Member {
         if !is_own {
             return Ok(());
         }
-        let kept = live_file::find(&config.store_dir)
-            .map_err(|source| IdentityError::Io { path: config.store_dir.clone(), source })?;
-        if let Some(text) = kept {
-            // One that cannot be used any more was told of.
-            let _ = self.offer(&text, &config.store_dir.display().to_string());
+        match live_file::find(&config.store_dir) {
+            Ok(Some(text)) => {
+                // One that cannot be used any more was told of.
+                let _ = self.offer(&text, &config.store_dir.display().to_string());
+            }
+            Ok(None) => {}
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                warn!(
+                    "the live settings kept in {} are damaged, waiting for others: {e}",
+                    config.store_dir.display()
+                );
+            }
+            Err(source) => return Err(IdentityError::Io { path: config.store_dir.clone(), source }),
         }
         Ok(())
     }

@@ -299,3 +299,15 @@ async fn without_a_live_file_a_store_that_is_not_the_right_one_ends_the_start() 
     let error = running.ended().await.unwrap_err().to_string();
     assert!(error.contains("belongs to cluster DefaultCluster, group b"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_settings_in_the_store_keep_no_broker_from_starting_with_those_of_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    ready(dir.path(), "configRevision=1").await.stop().await;
+    let kept = dir.path().join("store/live.properties");
+    fs::write(&kept, b"\xff\xfe").unwrap();
+    let broker = Operated::start(dir.path(), &[]).await;
+    assert_eq!(broker.ready().await.config_revision, 1);
+    broker.stop().await;
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "configRevision=1");
+}
