@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::client::ClientBuilder;
 use kube::{Api, Client, Config};
 use planner::object::Kind;
@@ -88,16 +88,23 @@ pub fn objects(client: &Client, resource: &ApiResource, namespace: Option<&str>)
     }
 }
 
-/// Whether the kinds of the Prometheus operator are served here. Asked once, at the start.
+/// Whether the kinds of the Prometheus operator are served here and may be read in a namespace, or in all. Asked once, at
+/// the start.
 ///
 /// # Errors
 /// The API server did not answer.
-pub async fn has_monitoring_kinds(client: &Client) -> Result<bool, kube::Error> {
-    match client.list_api_group_resources("monitoring.coreos.com/v1").await {
-        Ok(served) => Ok([Kind::PodMonitor, Kind::PrometheusRule]
-            .into_iter()
-            .all(|kind| served.resources.iter().any(|resource| resource.kind == kind.as_str()))),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(error) => Err(error),
+pub async fn has_monitoring_kinds(client: &Client, namespace: Option<&str>) -> Result<bool, kube::Error> {
+    for kind in [Kind::PodMonitor, Kind::PrometheusRule] {
+        let one = ListParams::default().limit(1);
+        match objects(client, &resource(kind), namespace).list(&one).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                tracing::info!("no monitors are made: {kind} may not be read: {}", status.message);
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
     }
+    Ok(true)
 }

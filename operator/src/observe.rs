@@ -10,7 +10,6 @@ use futures::future::BoxFuture;
 use k8s_openapi::ByteString;
 use kube::Client;
 use kube::api::{ApiResource, DynamicObject, ListParams};
-use manifest::cluster::ClusterStatus;
 use planner::accepted;
 use planner::facts::{
     Answer, ClaimFacts, ClusterFacts, Facts, NodeFacts, Observed, OperatorSettings, StorageClassFacts,
@@ -47,7 +46,11 @@ pub struct View {
     /// Its object as it is.
     pub json: Value,
     pub cluster: ClusterFacts,
+    /// Moved out by [`Observer::facts`].
     pub objects: BTreeMap<ObjectRef, Observed>,
+    /// Where the last manifest is kept that was accepted.
+    pub kept: Option<Observed>,
+    token: Option<Token>,
     pods: BTreeMap<String, Arc<Entry<PodEntry>>>,
     claims: Vec<ClaimFacts>,
     nodes: Answer<BTreeMap<String, NodeFacts>>,
@@ -137,6 +140,8 @@ impl Observer {
             cluster: cluster_facts(&json)?,
             json,
             objects: BTreeMap::new(),
+            kept: None,
+            token: None,
             pods: BTreeMap::new(),
             claims: Vec::new(),
             nodes: if self.nodes { Answer::Known(nodes().collect()) } else { Answer::Unknown },
@@ -145,16 +150,14 @@ impl Observer {
     }
 
     /// Asks the members and returns everything a plan is made from.
-    pub async fn facts(&self, view: &View, may_roll: bool) -> Facts {
+    pub async fn facts(&self, view: &mut View, may_roll: bool) -> Facts {
         // First who takes messages: what a group holds, found after it said that it takes none, is all it will ever hold.
         let members = self.brokers(view).await;
         let (drains, copies) = futures::join!(self.drains(view), self.copies(view));
-        let mut objects = view.objects.clone();
-        objects.remove(&accepted::reference(&view.cluster.name));
         Facts {
             operator: OperatorSettings { may_roll, ..self.settings.clone() },
             cluster: view.cluster.clone(),
-            objects,
+            objects: std::mem::take(&mut view.objects),
             pods: view.pods.values().map(|pod| pod.facts.facts.clone()).collect(),
             claims: view.claims.clone(),
             members,
@@ -217,13 +220,26 @@ impl View {
     /// Adds a child under its name.
     pub fn add_child(&mut self, kind: Kind, name: String, json: Value) {
         let observed = Observed::read(json, &self.cluster.uid);
-        self.objects.insert(ObjectRef { kind, name }, observed);
+        let reference = ObjectRef { kind, name };
+        if reference == accepted::reference(&self.cluster.name) {
+            self.kept = Some(observed);
+            return;
+        }
+        if kind == Kind::Secret && reference.name == self.names().internal_secret() && !observed.foreign {
+            self.token = token(&observed.json);
+        }
+        self.objects.insert(reference, observed);
+    }
+
+    /// Whether a child is known.
+    pub fn has(&self, reference: &ObjectRef) -> bool {
+        self.objects.contains_key(reference)
+            || (self.kept.is_some() && *reference == accepted::reference(&self.cluster.name))
     }
 
     /// Returns the last manifest that was accepted, if it is known.
     pub fn accepted(&self) -> Option<Value> {
-        let kept = self.objects.get(&accepted::reference(&self.cluster.name)).filter(|kept| !kept.foreign)?;
-        accepted::spec(&kept.json)
+        accepted::spec(&self.kept.as_ref().filter(|kept| !kept.foreign)?.json)
     }
 
     /// Returns a pod's uid, if it is there.
@@ -233,7 +249,7 @@ impl View {
 
     /// Returns where a broker is asked and told, as far as known.
     pub fn admin_port(&self, pod: &str) -> Option<AdminPort> {
-        Some(AdminPort { address: self.address(pod, ADMIN)?, token: self.token()? })
+        Some(AdminPort { address: self.address(pod, ADMIN)?, token: self.token.clone()? })
     }
 
     /// Returns the masters of two groups.
@@ -268,15 +284,6 @@ impl View {
         pod.is_some_and(|pod| pod.facts.facts.ready && !pod.facts.facts.terminating)
     }
 
-    fn token(&self) -> Option<Token> {
-        let secret = self.objects.get(&ObjectRef::new(Kind::Secret, self.names().internal_secret()))?;
-        if secret.foreign {
-            return None;
-        }
-        let text: ByteString = serde_json::from_value(secret.json.pointer("/data/token")?.clone()).ok()?;
-        String::from_utf8(text.0).ok().map(Token)
-    }
-
     fn groups_in(&self, state: &'static str) -> impl Iterator<Item = u32> + '_ {
         let groups = self.cluster.status.brokers.group_statuses.iter();
         groups.filter(move |group| group.state == state).filter_map(|group| u32::try_from(group.index).ok())
@@ -302,31 +309,16 @@ impl View {
     }
 }
 
+fn token(secret: &Value) -> Option<Token> {
+    let text: ByteString = serde_json::from_value(secret.pointer("/data/token")?.clone()).ok()?;
+    String::from_utf8(text.0).ok().map(Token)
+}
+
 fn cluster_facts(json: &Value) -> Result<ClusterFacts, Failure> {
-    let text = |path: &str| json.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let status = json.get("status").filter(|status| !status.is_null());
-    let status: ClusterStatus = match status {
-        Some(status) => serde_json::from_value(status.clone()).map_err(|error| {
-            Failure::Unreadable(format!(
-                "status of {}: {error}; was it written by a newer operator, or by hand?",
-                text("/metadata/name")
-            ))
-        })?,
-        None => ClusterStatus::default(),
-    };
-    let list = json.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
-    let annotations = json.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
-    Ok(ClusterFacts {
-        name: text("/metadata/name"),
-        namespace: text("/metadata/namespace"),
-        uid: text("/metadata/uid"),
-        resource_version: text("/metadata/resourceVersion"),
-        generation: json.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
-        annotations: annotations
-            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-            .collect(),
-        finalizers: list.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
-        deleting: json.pointer("/metadata/deletionTimestamp").is_some(),
-        status,
+    ClusterFacts::read(json).map_err(|error| {
+        let name = json.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        Failure::Unreadable(format!(
+            "status of {name}: {error}; was it written by a newer operator, or by hand?"
+        ))
     })
 }

@@ -85,7 +85,7 @@ impl Reconciler {
         let Some(mut view) = self.observer.cached(key)? else { return Ok(Ended::Gone) };
         self.add_strays(&mut view, memory).await?;
         let now = Timestamp::now();
-        let Decided { plan, accepted } = self.plan(key, &view, now).await;
+        let Decided { plan, accepted } = self.plan(key, &mut view, now).await;
         for step in &plan.steps {
             self.counters.planned(&step.action);
         }
@@ -120,7 +120,7 @@ impl Reconciler {
 
     /// Adds what has a name of ours and is in no cache.
     async fn add_strays(&self, view: &mut View, memory: &mut Memory) -> Result<(), Failure> {
-        memory.strays.retain(|reference, _| !view.objects.contains_key(reference));
+        memory.strays.retain(|reference, _| !view.has(reference));
         for (reference, known) in &mut memory.strays {
             *known = self.observer.child(&view.cluster.namespace, reference).await?;
             if let Some(json) = known {
@@ -132,7 +132,7 @@ impl Reconciler {
     }
 
     /// Plans, with one of the places for clusters that restart pods if one is free and needed.
-    async fn plan(&self, key: &ClusterKey, view: &View, now: Timestamp) -> Decided {
+    async fn plan(&self, key: &ClusterKey, view: &mut View, now: Timestamp) -> Decided {
         let mut facts = self.observer.facts(view, self.slots.may(key)).await;
         let kept = view.accepted();
         let decided = decide(&view.json, kept.as_ref(), &facts, now);
@@ -153,10 +153,10 @@ impl Reconciler {
             return Ok(());
         }
         let wanted = accepted::object(&view.cluster, spec);
-        let action = match view.objects.get(&wanted.reference) {
+        let action = match &view.kept {
             None => Action::Create(wanted),
             Some(observed) if observed.foreign || observed.deleting => return Ok(()),
-            Some(observed) if accepted::is_current(&wanted, &observed.json) => return Ok(()),
+            Some(observed) if planner::drift(&wanted, &observed.json).is_none() => return Ok(()),
             Some(observed) => {
                 Action::Apply { object: wanted, uid: observed.uid.clone(), resource_version: None }
             }
@@ -246,7 +246,7 @@ impl Reconciler {
     ) -> Result<Option<(View, Plan)>, Failure> {
         let Some(mut view) = self.observer.live(key).await? else { return Ok(None) };
         self.add_strays(&mut view, memory).await?;
-        let facts = self.observer.facts(&view, self.slots.may(key)).await;
+        let facts = self.observer.facts(&mut view, self.slots.may(key)).await;
         let plan = decide(&view.json, view.accepted().as_ref(), &facts, now).plan;
         Ok(Some((view, plan)))
     }

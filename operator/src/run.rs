@@ -28,7 +28,7 @@ use crate::slots::Slots;
 use crate::{api, watch};
 
 /// How many clusters are looked at at a time. A look mostly waits for answers.
-const WORKERS: usize = 8;
+const WORKERS: usize = 16;
 /// How often the API server is asked until it answers for the first time.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 
@@ -54,7 +54,8 @@ pub async fn run(
     counters.register(&metrics);
     health.set_started();
     tokio::spawn(health.clone().keep_beating(shutdown.clone()));
-    let Some(monitoring) = monitoring_kinds(&client, &health, &shutdown).await else { return Ok(()) };
+    let first = arguments.watch_namespaces.first().map(String::as_str);
+    let Some(monitoring) = monitoring_kinds(&client, first, &health, &shutdown).await else { return Ok(()) };
     let (caches, queue) = (Arc::new(Caches::default()), Arc::new(Queue::default()));
     let scope = watch::Scope {
         namespaces: arguments.watch_namespaces.clone(),
@@ -129,11 +130,16 @@ async fn worker(reconciler: Arc<Reconciler>, queue: Arc<Queue>, shutdown: Shutdo
 }
 
 /// Asks until the API server answers; `None` at the shutdown.
-async fn monitoring_kinds(client: &Client, health: &Health, shutdown: &Shutdown) -> Option<bool> {
+async fn monitoring_kinds(
+    client: &Client,
+    namespace: Option<&str>,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> Option<bool> {
     loop {
         let answer = tokio::select! {
             () = shutdown.wait() => return None,
-            answer = tokio::time::timeout(api::REQUEST_TIMEOUT, api::has_monitoring_kinds(client)) => answer,
+            answer = tokio::time::timeout(api::REQUEST_TIMEOUT, api::has_monitoring_kinds(client, namespace)) => answer,
         };
         let why = match answer {
             Ok(Ok(served)) => return Some(served),

@@ -148,7 +148,11 @@ async fn a_new_cluster_gets_its_children_and_then_nothing_is_written() {
         assert!(made.contains(child), "no {child} in {made:?}");
     }
     assert_eq!(trial.said("c", "Ready").0, "Creating");
-    // What the watches say of it changes nothing.
+    // What the watches say of it changes nothing, nor what others add to it.
+    let kept = path_of(&ObjectRef::new(Kind::ConfigMap, "c-accepted"));
+    let mut labelled = trial.server.lock().objects[&kept].clone();
+    labelled["metadata"]["labels"]["theirs"] = json!("stays");
+    trial.server.lock().put(&kept, labelled);
     let before = trial.writes();
     trial.watch();
     trial.settle(&key).await;
