@@ -65,6 +65,8 @@ fn with_conditions_of(refusal: &ClusterStatus, mut status: ClusterStatus) -> Clu
             *condition = said.clone();
         }
     }
+    // The edit was looked at; what is left to do is of the manifest before it.
+    status.observed_generation = refusal.observed_generation;
     status
 }
 

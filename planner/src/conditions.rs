@@ -7,7 +7,7 @@ use manifest::cluster::{FlushMode, ReplicationMode, StorageType};
 use crate::desired::Desired;
 use crate::plan::Outcome;
 use crate::seen::Seen;
-use crate::status::{full_disk, is_ready, is_writable};
+use crate::status::{full_disk, is_observed, is_ready, is_writable};
 use crate::step::{Action, Waiting};
 
 /// Every reason by its condition; each has a section in the manual.
@@ -125,15 +125,16 @@ pub(crate) fn conditions(
     if desired.spec().stopped {
         all.push(("Stopped", said("True", "Requested", "spec.stopped is true: members stop, volumes stay")));
     }
-    all.into_iter().map(|(kind, said)| condition(desired, kind, said)).collect()
+    let observed = is_observed(desired, outcome);
+    all.into_iter().map(|(kind, said)| condition(desired, kind, said, observed)).collect()
 }
 
-fn condition(desired: &Desired, kind: &str, said: Said) -> Condition {
+fn condition(desired: &Desired, kind: &str, said: Said, observed: bool) -> Condition {
     let before = desired.facts.cluster.status.conditions.iter().find(|condition| condition.kind == kind);
     let same = before.filter(|before| before.status == said.status);
-    let generation = match desired.spec().paused {
-        true => before.and_then(|before| before.observed_generation),
-        false => Some(desired.facts.cluster.generation),
+    let generation = match observed {
+        true => Some(desired.facts.cluster.generation),
+        false => before.and_then(|before| before.observed_generation),
     };
     Condition {
         kind: kind.to_owned(),

@@ -56,9 +56,9 @@ pub(crate) fn status(desired: &Desired, seen: &Seen, outcome: &Outcome) -> Clust
     let all_run = outcome.rollout.total > 0 && outcome.rollout.outdated == 0 && ran;
     let settled = all_run && outcome.refused.is_empty() && !desired.spec().paused;
     ClusterStatus {
-        observed_generation: match desired.spec().paused {
-            true => before.observed_generation,
-            false => Some(facts.cluster.generation),
+        observed_generation: match is_observed(desired, outcome) {
+            true => Some(facts.cluster.generation),
+            false => before.observed_generation,
         },
         conditions,
         version: if settled { Some(version.clone()) } else { before.version.clone() },
@@ -73,6 +73,12 @@ pub(crate) fn status(desired: &Desired, seen: &Seen, outcome: &Outcome) -> Clust
         last_failover: None,
         operator: OperatorStatus { version: facts.operator.version.clone() },
     }
+}
+
+/// Whether what is said is about the manifest as it stands: not while something of it is still to be written or told, so
+/// that who waits for this generation to be `Ready` waits for what it asks for.
+pub(crate) fn is_observed(desired: &Desired, outcome: &Outcome) -> bool {
+    !desired.spec().paused && outcome.steps.is_empty()
 }
 
 fn brokers(desired: &Desired, outcome: &Outcome, groups: Vec<GroupStatus>) -> BrokersStatus {

@@ -129,7 +129,7 @@ fn of_operator(seen: &Seen, now: Timestamp) -> Vec<Finding> {
             None => "no operator has looked at this cluster yet".to_owned(),
             Some(observed) => {
                 format!(
-                    "the manifest is at generation {}, the operator has seen {observed}",
+                    "the manifest is at generation {}, what was written and told is of {observed}",
                     cluster.generation
                 )
             }
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!((explanation.ready, reasons(&explanation)), (false, expected.to_vec()));
         assert_eq!(
             explanation.findings[1].message,
-            "the manifest is at generation 3, the operator has seen 2"
+            "the manifest is at generation 3, what was written and told is of 2"
         );
         // A clock that is a little off is no operator that is down.
         let close = (now() - 40.seconds()).to_string();

@@ -9,7 +9,8 @@ use crate::desired::Desired;
 use crate::labels::PERMISSION_SINCE;
 use crate::seen::Seen;
 
-/// Returns since when all members of a group have a permission.
+/// Returns since when all members of a group have a permission. One that runs with other settings than those that are
+/// told now may yet take over some in between, and with them another permission.
 pub(super) fn permission_since(
     desired: &Desired,
     seen: &Seen,
@@ -19,7 +20,7 @@ pub(super) fn permission_since(
     let all_have_it = seen.groups.get(&group).is_some_and(|group| group.has_permission(permission));
     let told = told_permission(desired, group) == Some(permission);
     let since = || live_config::time_of(&live_config::observed(desired, group)?.json, PERMISSION_SINCE);
-    (all_have_it && told).then(since).flatten()
+    (all_have_it && told && is_confirmed(desired, seen, group)).then(since).flatten()
 }
 
 /// Returns the permission in a group's live settings.

@@ -5,7 +5,7 @@ use manifest::cluster::status::Condition;
 use planner::facts::{Answer, ClaimFacts, Observed};
 use planner::labels::{ADOPT, CLUSTER_UID, REPLACE};
 use planner::object::{Kind, ObjectRef};
-use planner::step::Plan;
+use planner::step::{Action, Plan};
 use serde_json::json;
 
 use crate::Random;
@@ -152,6 +152,46 @@ fn groups_come_with_topics_and_go_without_messages() {
     assert_eq!(left.count(), 0);
     change(&mut world, &three);
     assert_eq!(world.groups(), [0, 3, 4]);
+}
+
+#[test]
+fn a_group_goes_only_when_its_members_run_with_what_they_were_told_last() {
+    let mut world = settled(TWO_BY_TWO);
+    world.manifest = manifest::load(&TWO_BY_TWO.replace("groups: 2", "groups: 1")).unwrap();
+    let goes = |world: &World| {
+        world.live_plan().steps.iter().any(|step| match &step.action {
+            Action::RecordStatus(status) => status.brokers.group_statuses[1].state == "Removing",
+            _ => false,
+        })
+    };
+    let mut random = Random(17);
+    while !goes(&world) {
+        reconcile(&mut world, &mut random, false).unwrap();
+        world.tick(&mut random, false);
+    }
+    // It refuses messages by an earlier word, and may yet take over a later one that lets them in.
+    let settings = &mut world.pods.get_mut("mq-broker-1-0").unwrap().settings;
+    settings.insert("configRevision".to_owned(), "1".to_owned());
+    assert_eq!(settings["brokerPermission"], "4");
+    assert!(!goes(&world));
+}
+
+#[test]
+fn a_manifest_counts_as_observed_when_nothing_of_it_is_left_to_be_written_or_told() {
+    let mut world = settled(TWO_BY_TWO);
+    let before = world.cluster.generation;
+    assert_eq!(world.cluster.status.observed_generation, Some(before));
+    world.manifest = manifest::load(&TWO_BY_TWO.replace("10Gi", "10Gi, fileReservedTime: 71h")).unwrap();
+    world.cluster.generation += 1;
+    let observed = |world: &World| {
+        let status = world.live_plan().status;
+        let conditions = status.conditions.iter();
+        let ready = conditions.filter(|condition| condition.kind == "Ready");
+        (status.observed_generation, ready.map(|condition| condition.observed_generation).next().unwrap())
+    };
+    assert_eq!(observed(&world), (Some(before), Some(before)));
+    settle(&mut world);
+    assert_eq!(observed(&world), (Some(before + 1), Some(before + 1)));
 }
 
 #[test]
