@@ -2,8 +2,9 @@
 //! The other is [`crate::admin`]'s. Plain HTTP, one request per connection, few connections, each for a few seconds only: whoever can
 //! reach this port cannot make the process hold much for him.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,6 +26,10 @@ use crate::metrics::Metrics;
 
 /// How many connections are served at a time; further ones wait in the listener's backlog.
 pub const MAX_CONNECTIONS: usize = 64;
+
+/// How many of them may come from one address; further ones are closed. Or whoever holds all of them keeps the probes
+/// out, and a process that is not answered for is killed.
+pub const MAX_FROM_ONE_ADDRESS: usize = 16;
 
 /// How long a connection may last, from accept to the last byte of the answer.
 pub const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
@@ -44,7 +50,8 @@ pub async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> i
 
 /// Serves any routes within the bounds of this module.
 pub(crate) async fn serve_bounded(listener: TcpListener, routes: Router) -> io::Result<()> {
-    let listener = BoundedListener { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let listener = BoundedListener { listener, permits, shares: Arc::default() };
     axum::serve(listener, routes.layer(axum::middleware::map_response(close_after))).await
 }
 
@@ -72,6 +79,40 @@ async fn close_after(mut response: Response) -> Response {
 struct BoundedListener {
     listener: TcpListener,
     permits: Arc<Semaphore>,
+    shares: Arc<Mutex<Shares>>,
+}
+
+/// Open connections by address.
+type Shares = BTreeMap<IpAddr, usize>;
+
+/// One connection's part of what its address may have.
+struct Share {
+    shares: Arc<Mutex<Shares>>,
+    address: IpAddr,
+}
+
+impl Share {
+    fn take(shares: &Arc<Mutex<Shares>>, address: IpAddr) -> Option<Share> {
+        let mut all = shares.lock();
+        let open = all.entry(address).or_default();
+        if *open >= MAX_FROM_ONE_ADDRESS {
+            return None;
+        }
+        *open += 1;
+        Some(Share { shares: shares.clone(), address })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut all = self.shares.lock();
+        if let Some(open) = all.get_mut(&self.address) {
+            *open -= 1;
+            if *open == 0 {
+                all.remove(&self.address);
+            }
+        }
+    }
 }
 
 impl axum::serve::Listener for BoundedListener {
@@ -84,8 +125,9 @@ impl axum::serve::Listener for BoundedListener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
+                    let Some(share) = Share::take(&self.shares, peer.ip()) else { continue };
                     let deadline = Box::pin(tokio::time::sleep(CONNECTION_LIMIT));
-                    return (BoundedStream { stream, deadline, _permit: permit }, peer);
+                    return (BoundedStream { stream, deadline, _share: share, _permit: permit }, peer);
                 }
                 Err(error) => {
                     tracing::debug!("accept on the http port: {error}");
@@ -104,6 +146,7 @@ impl axum::serve::Listener for BoundedListener {
 struct BoundedStream {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
+    _share: Share,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -150,6 +193,7 @@ impl AsyncWrite for BoundedStream {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
 
     async fn start() -> (SocketAddr, Health) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -190,12 +234,42 @@ mod tests {
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
 
+    /// A connection from 127.0.0.`from`.
+    async fn connect_from(from: u8, address: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).unwrap();
+        socket.connect(address).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_keep_the_probes_of_another_out() {
+        let (address, _) = start().await;
+        let mut many = Vec::new();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            many.push(connect_from(2, address).await);
+        }
+        let answer = tokio::time::timeout(CONNECTION_LIMIT / 2, get(address, "/livez")).await;
+        assert_eq!(answer.map(|(code, _)| code), Ok(200));
+        // Its places are given back.
+        drop(many);
+        let free = async {
+            loop {
+                let mut stream = connect_from(2, address).await;
+                let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await;
+                if matches!(stream.read(&mut [0]).await, Ok(1)) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(CONNECTION_LIMIT / 2, free).await.expect("it is answered again");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_says_nothing_is_closed_and_frees_its_place() {
         let (address, _) = start().await;
         let mut silent = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
-            silent.push(TcpStream::connect(address).await.unwrap());
+        for number in 0..MAX_CONNECTIONS {
+            silent.push(connect_from(2 + (number / MAX_FROM_ONE_ADDRESS) as u8, address).await);
         }
         // Waits in the backlog until the silent ones have had their time.
         assert_eq!(get(address, "/startupz").await.0, 200);
