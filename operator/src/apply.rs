@@ -128,7 +128,7 @@ impl Executor {
         let what = format!("set finalizers of {}", cluster.name);
         let patched = send(&clusters, &cluster.name, &params, Patch::Merge(patch), &what).await?;
         if finalizers.is_empty() && cluster.deleting {
-            self.caches.clusters.remove(&cluster.namespace, &cluster.name, &cluster.uid);
+            self.caches.clusters.remove(&cluster.namespace, &cluster.name, &cluster.uid, None);
         } else {
             self.keep_cluster(view, patched);
         }
@@ -260,7 +260,7 @@ impl Executor {
                 self.keep_child(view, reference, object);
             }
             _ => {
-                self.caches.children_of(reference.kind).remove(namespace, &reference.name, uid);
+                self.caches.children_of(reference.kind).remove(namespace, &reference.name, uid, None);
             }
         }
         Ok(Taken::Done)

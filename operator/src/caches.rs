@@ -66,6 +66,11 @@ pub trait Facts: Send + Sync + Sized + 'static {
 
     /// Whether planning could come to something else.
     fn differs(&self, other: &Self) -> bool;
+
+    /// Whether it asks for something else: whoever writes its status does not.
+    fn asks_otherwise(&self, other: &Self) -> bool {
+        self.differs(other)
+    }
 }
 
 impl<F: Facts> Entry<F> {
@@ -87,8 +92,9 @@ type Named<F> = BTreeMap<String, Arc<Entry<F>>>;
 #[derive(Debug)]
 pub struct Shelf<F> {
     entries: RwLock<HashMap<ClusterKey, Named<F>>>,
-    /// Uids of objects that were deleted; none comes again.
-    gone: Mutex<VecDeque<String>>,
+    /// Uids of objects that went, and the version at which they did. One that was deleted never comes again; one that only
+    /// lost its label has a later version when it gets it back.
+    gone: Mutex<VecDeque<(String, String)>>,
 }
 
 impl<F> Default for Shelf<F> {
@@ -102,7 +108,10 @@ impl<F: Facts> Shelf<F> {
     /// to something else.
     pub fn put(&self, key: &ClusterKey, name: &str, entry: Entry<F>) -> bool {
         let mut entries = self.entries.write();
-        if self.gone.lock().contains(&entry.uid) {
+        let is_gone = |(uid, version): &(String, String)| {
+            *uid == entry.uid && !is_older(version, &entry.resource_version)
+        };
+        if self.gone.lock().iter().any(is_gone) {
             return false;
         }
         // Its label may have been changed: it belongs to one cluster at a time.
@@ -124,15 +133,22 @@ impl<F: Facts> Shelf<F> {
         changed
     }
 
-    /// Forgets the object of that uid and returns the cluster that it was of.
-    pub fn remove(&self, namespace: &str, name: &str, uid: &str) -> Option<ClusterKey> {
+    /// Forgets the object of that uid and returns the cluster that it was of. `version` is that of its going; without one
+    /// it never comes again.
+    pub fn remove(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        version: Option<&str>,
+    ) -> Option<ClusterKey> {
         let mut entries = self.entries.write();
         {
             let mut gone = self.gone.lock();
             if gone.len() == REMEMBERED_GONE {
                 gone.pop_front();
             }
-            gone.push_back(uid.to_owned());
+            gone.push_back((uid.to_owned(), version.unwrap_or_default().to_owned()));
         }
         let of = |named: &Named<F>| named.get(name).is_some_and(|known| known.uid == uid);
         let key = entries.iter().find(|(key, named)| key.namespace == namespace && of(named))?.0.clone();
@@ -230,6 +246,16 @@ impl Facts for Json {
     fn differs(&self, other: &Json) -> bool {
         self != other
     }
+
+    fn asks_otherwise(&self, other: &Json) -> bool {
+        let asked = |json: &Json| {
+            let mut tree = json.tree();
+            tree["status"] = Value::Null;
+            tree["metadata"]["resourceVersion"] = Value::Null;
+            tree
+        };
+        asked(self) != asked(other)
+    }
 }
 
 /// A pod, and where it is reached.
@@ -325,14 +351,24 @@ mod tests {
         assert!(!shelf.put(&key, "child", entry("1", "10", "new")));
         assert_eq!(shelf.get(&key, "child").unwrap().facts.tree()["data"]["key"], "new");
         // Made again: versions of the one before say nothing.
-        assert_eq!(shelf.remove("ns", "child", "0"), None);
+        assert_eq!(shelf.remove("ns", "child", "0", None), None);
         assert!(shelf.put(&key, "child", entry("2", "8", "again")));
-        assert_eq!(shelf.remove("ns", "child", "1"), None);
-        assert_eq!(shelf.remove("ns", "child", "2"), Some(key.clone()));
+        assert_eq!(shelf.remove("ns", "child", "1", None), None);
+        assert_eq!(shelf.remove("ns", "child", "2", None), Some(key.clone()));
         assert!(shelf.keys().is_empty());
         // An answer that comes after the news of its end.
         assert!(!shelf.put(&key, "child", entry("2", "9", "gone")));
         assert!(shelf.keys().is_empty());
+    }
+
+    #[test]
+    fn a_child_that_gets_its_label_back_is_seen_again() {
+        let (shelf, key) = (Shelf::<Json>::default(), ClusterKey::new("ns", "c"));
+        shelf.put(&key, "child", entry("1", "7", ""));
+        // For a watch of a label it goes when it loses the label.
+        assert_eq!(shelf.remove("ns", "child", "1", Some("9")), Some(key.clone()));
+        assert!(!shelf.put(&key, "child", entry("1", "8", "a late answer")));
+        assert!(shelf.put(&key, "child", entry("1", "10", "")));
     }
 
     #[test]

@@ -173,12 +173,23 @@ impl<F: Facts> Watch<F> {
             config = config.labels(CLUSTER);
         }
         let mut events = std::pin::pin!(watcher::watcher(api, config));
+        let mut was_forbidden = false;
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.on_event(event),
+                Ok(event) => {
+                    was_forbidden = false;
+                    self.on_event(event);
+                }
                 Err(error) => {
                     // An API server that is down for a minute is nobody's mistake; that nothing is seen shows elsewhere.
                     tracing::debug!("watch {}: {error}", self.resource.plural);
+                    if is_forbidden(&error) && !was_forbidden {
+                        was_forbidden = true;
+                        let what = &self.resource.plural;
+                        tracing::error!(
+                            "watch {what}: {error}; nothing is done without: compare the operator's role with the chart's"
+                        );
+                    }
                     let jitter = rand::rng().random_range(0.5..1.0);
                     tokio::time::sleep(RETRY.mul_f64(jitter)).await;
                 }
@@ -203,7 +214,9 @@ impl<F: Facts> Watch<F> {
             Event::Delete(object) => {
                 let metadata = object.metadata;
                 let (name, uid) = (metadata.name.unwrap_or_default(), metadata.uid.unwrap_or_default());
-                if let Some(key) = self.shelf.remove(&metadata.namespace.unwrap_or_default(), &name, &uid) {
+                let (namespace, version) =
+                    (metadata.namespace.unwrap_or_default(), metadata.resource_version);
+                if let Some(key) = self.shelf.remove(&namespace, &name, &uid, version.as_deref()) {
                     self.tell(&key);
                 }
             }
@@ -220,8 +233,14 @@ impl<F: Facts> Watch<F> {
         });
         match Entry::read(object) {
             Ok(entry) => {
+                let known = (self.of == Of::Itself).then(|| self.shelf.get(&key, &name)).flatten();
+                let asks = known.is_none_or(|known| known.facts.asks_otherwise(&entry.facts));
                 if self.shelf.put(&key, &name, entry) {
-                    self.tell(&key);
+                    match asks {
+                        true => self.tell(&key),
+                        // Our own status, most likely: whatever fails is not asked for anew by it.
+                        false => self.queue.news(&key),
+                    }
                 }
             }
             // One that cannot be read must not keep others from being seen.
@@ -248,5 +267,61 @@ impl<F: Facts> Watch<F> {
             Of::Label => self.queue.news(key),
             Of::Nobody => self.caches.clusters.keys().iter().for_each(|key| self.queue.news(key)),
         }
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => [401, 403].contains(&status.code),
+        watcher::Error::WatchError(status) => [401, 403].contains(&status.code),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::queue::Ended;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_is_tried_at_once_when_its_user_asks_for_something_else_and_not_for_its_status() {
+        let (caches, queue) = (Arc::new(Caches::default()), Arc::new(Queue::default()));
+        let watch = Watch {
+            resource: api::clusters(),
+            namespace: None,
+            of: Of::Itself,
+            shelf: caches.clusters.clone(),
+            caches,
+            queue: queue.clone(),
+            synced: None,
+            listed: None,
+        };
+        let see = |version: u32, groups: u32, status: Value| {
+            let cluster = json!({
+                "metadata": { "name": "c", "namespace": "ns", "uid": "u", "resourceVersion": version.to_string() },
+                "spec": { "groups": groups }, "status": status,
+            });
+            watch.put(serde_json::from_value(cluster).unwrap());
+        };
+        let fail = async || {
+            let key = queue.next().await;
+            queue.ended(&key, Ended::Failed);
+        };
+        see(1, 1, json!({}));
+        fail().await;
+        see(2, 1, json!({ "message": "12s more" }));
+        let before = Instant::now();
+        fail().await;
+        assert!(Instant::now() > before);
+        see(3, 2, json!({ "message": "12s more" }));
+        let before = Instant::now();
+        fail().await;
+        assert_eq!(Instant::now(), before);
     }
 }

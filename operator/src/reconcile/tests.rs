@@ -191,7 +191,7 @@ async fn a_child_that_lost_its_label_gets_it_back() {
     bare["metadata"]["labels"] = json!({});
     let uid = bare["metadata"]["uid"].as_str().unwrap().to_owned();
     trial.server.lock().put(&path, bare);
-    trial.caches.children_of(Kind::Service).remove("ns", "c-broker-0-0", &uid);
+    trial.caches.children_of(Kind::Service).remove("ns", "c-broker-0-0", &uid, None);
     trial.settle(&key).await;
     let healed = trial.server.lock().objects[&path].clone();
     assert_eq!(healed["metadata"]["labels"][planner::labels::CLUSTER], "c");
@@ -300,6 +300,7 @@ async fn children_come_back_while_an_edit_cannot_be_applied() {
         "ns",
         "c-broker-hl",
         gone["metadata"]["uid"].as_str().unwrap(),
+        None,
     );
     trial.watch();
     trial.settle(&key).await;
