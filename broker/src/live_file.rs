@@ -5,6 +5,7 @@
 //! also not after a restart, because the last text is kept in its store.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use daemon::config::{self, ConfigErrors, Reader, UnknownKey};
@@ -102,7 +103,8 @@ fn read(basis: &Basis, own_store: Option<&str>, parsed: Parsed, text: &str) -> R
     }
     for (_, value) in &mut pairs {
         if let Some(ip) = basis.config.pod_ip.filter(|_| value.contains(POD_IP)) {
-            *value = value.replace(POD_IP, &ip.to_string());
+            // A port follows it.
+            *value = value.replace(POD_IP, &uri_host(ip));
         }
     }
     let all: Vec<_> = basis.given.iter().cloned().chain(pairs).collect();
@@ -112,6 +114,13 @@ fn read(basis: &Basis, own_store: Option<&str>, parsed: Parsed, text: &str) -> R
             "expectedStoreId={expected}: this broker runs with store {own}; restart it to check again"
         )),
         _ => Ok(LiveFile { revision, text: text.to_owned(), config }),
+    }
+}
+
+fn uri_host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 
@@ -230,6 +239,8 @@ mod tests {
     fn the_pods_own_address_is_filled_in() {
         let file = taken(&basis("podIP=10.1.2.3"), "listeners=internal={podIP}:10911,external=mq:1");
         assert_eq!(file.config.live.listeners.to_string(), "external=mq:1,internal=10.1.2.3:10911");
+        let file = taken(&basis("podIP=fd00::5"), "listeners=internal={podIP}:10911");
+        assert_eq!(file.config.live.listeners.to_string(), "internal=[fd00::5]:10911");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! No pod's own address is ever among them: a broker knows that one itself, and it is gone with the pod.
 
 use std::fmt;
+use std::net::Ipv6Addr;
+use std::num::NonZeroU16;
 
 use manifest::cluster::{AddressType, Advertised, Listener, ListenerType};
 use serde_json::Value;
@@ -20,7 +22,10 @@ pub(crate) struct Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}", self.host, self.port)
+        match self.host.parse::<Ipv6Addr>() {
+            Ok(ip) => write!(out, "[{ip}]:{}", self.port),
+            Err(_) => write!(out, "{}:{}", self.host, self.port),
+        }
     }
 }
 
@@ -96,7 +101,9 @@ fn advertised(
         None => found.as_ref()?.host.clone(),
     };
     let port = match &pattern.port_template {
-        Some(template) => fill(template, vars)?.parse().ok()?,
+        // Numbers of groups grow beyond those that the manifest was checked for, and one address that is none would keep
+        // the broker from all of its live settings.
+        Some(template) => i32::from(fill(template, vars)?.parse::<NonZeroU16>().ok()?.get()),
         None => found.map_or(usual_port, |found| found.port),
     };
     Some(Address { host, port })
@@ -156,4 +163,28 @@ pub(crate) fn fill(pattern: &str, vars: &Vars) -> Option<String> {
 
 fn node_of<'a>(desired: &'a Desired, pod: &PodFacts) -> Option<&'a NodeFacts> {
     desired.facts.nodes.known()?.get(pod.node.as_ref()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_so_that_brokers_read_it_and_is_left_out_otherwise() {
+        let address = |host: &str, port_template: &str, group: &str| {
+            let vars = Vars { values: vec![("{group}", Some(group.to_owned()))] };
+            let pattern = Advertised {
+                host_template: Some(host.to_owned()),
+                port_template: Some(port_template.to_owned()),
+            };
+            advertised(Some(&pattern), None, 1, &vars).map(|address| address.to_string())
+        };
+        let good = |text: &str| Some(text.to_owned());
+        assert_eq!(address("10.0.0.1", "4{group}00", "1"), good("10.0.0.1:4100"));
+        assert_eq!(address("mq{group}.example.com", "4{group}00", "1"), good("mq1.example.com:4100"));
+        assert_eq!(address("fd00::1", "80", "1"), good("[fd00::1]:80"));
+        assert_eq!(address("[fd00::1]", "80", "1"), good("[fd00::1]:80"));
+        assert_eq!(address("h", "4{group}00", "632"), None, "there is no port 463200");
+        assert_eq!(address("h", "{group}", "0"), None);
+    }
 }
