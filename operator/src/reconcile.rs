@@ -19,7 +19,7 @@ use crate::memory::Memory;
 use crate::metrics::{self, Counters};
 use crate::observe::{Observer, View};
 use crate::queue::Ended;
-use crate::slots::Slots;
+use crate::slots::{self, Slots};
 
 /// Until the next look, when nothing happens before: a cluster that is as it should be, one that is on its way there,
 /// one whose members take something over.
@@ -136,8 +136,7 @@ impl Reconciler {
         let mut facts = self.observer.facts(view, self.slots.may(key)).await;
         let kept = view.accepted();
         let decided = decide(&view.json, kept.as_ref(), &facts, now);
-        let rollout = decided.plan.status.rollout.as_ref();
-        if !rollout.is_some_and(|rollout| rollout.done > 0 || rollout.current.is_some()) {
+        if !slots::is_needed(&decided.plan) {
             self.slots.free(key);
         } else if facts.operator.may_roll && !self.slots.take(key) {
             facts.operator.may_roll = false;

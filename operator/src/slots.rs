@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use parking_lot::Mutex;
+use planner::step::Plan;
 
 use crate::caches::ClusterKey;
 
@@ -40,9 +41,54 @@ impl Slots {
     }
 }
 
+/// Whether a cluster needs a place: its rollout has begun, and does not wait for a person or a window while all members
+/// are ready. One that waits for a member keeps its place: what broke it might break the next cluster.
+pub fn is_needed(plan: &Plan) -> bool {
+    let waits_long = || {
+        let long =
+            plan.waiting.iter().any(|waiting| ["AwaitingApproval", "WindowClosed"].contains(&waiting.reason));
+        let groups = &plan.status.brokers.group_statuses;
+        long && groups.iter().flat_map(|group| &group.members).all(|member| member.ready)
+    };
+    plan.status
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.current.is_some() || (rollout.done > 0 && !waits_long()))
+}
+
 #[cfg(test)]
 mod tests {
+    use manifest::cluster::status::RolloutStatus;
+    use planner::step::Waiting;
+
     use super::*;
+
+    #[test]
+    fn a_rollout_that_waits_for_a_person_or_a_window_lets_others_restart() {
+        let plan = |done: i32, current: Option<&str>, reason: &'static str, ready: bool| {
+            let waiting = Waiting { reason, message: String::new(), blocked: false };
+            let mut plan = Plan { waiting: vec![waiting], ..Plan::default() };
+            let current = current.map(str::to_owned);
+            plan.status.rollout = Some(RolloutStatus { done, total: 4, current, ..RolloutStatus::default() });
+            let groups = serde_json::json!([{ "index": 0, "name": "g", "state": "Active", "members": [
+                { "ordinal": 0, "pod": "g-0", "ready": ready },
+            ] }]);
+            plan.status.brokers.group_statuses = serde_json::from_value(groups).unwrap();
+            plan
+        };
+        let cases = [
+            ("not begun", plan(0, None, "RollingOut", true), false),
+            ("it restarts one", plan(0, Some("g-0"), "RollingOut", true), true),
+            ("the next one waits", plan(2, None, "RollingOut", true), true),
+            ("masters wait for approval", plan(2, None, "AwaitingApproval", true), false),
+            ("the rest waits for a window", plan(2, None, "WindowClosed", true), false),
+            ("one is down", plan(2, None, "AwaitingApproval", false), true),
+        ];
+        for (name, plan, needed) in cases {
+            assert_eq!(is_needed(&plan), needed, "{name}");
+        }
+        assert!(!is_needed(&Plan::default()));
+    }
 
     #[test]
     fn no_more_clusters_than_allowed_restart_at_a_time() {

@@ -310,8 +310,9 @@ impl View<'_, '_> {
                 self.desired.facts.cluster.status.version.as_deref() != Some(&self.desired.effective.version);
             let reason = if upgrade { "Upgrading" } else { "RollingOut" };
             let done = outcome.rollout.total - outcome.rollout.outdated;
-            let waits =
-                self.waiting(&["RollingOut", "AwaitingApproval"]).map_or("", |waiting| &waiting.message);
+            let waits = self
+                .waiting(&["RollingOut", "WindowClosed", "AwaitingApproval"])
+                .map_or("", |waiting| &waiting.message);
             let text = format!(
                 "{done} of {} pods are up to date; {}",
                 outcome.rollout.total,

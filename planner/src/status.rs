@@ -254,7 +254,7 @@ fn rollout(outcome: &Outcome) -> Option<RolloutStatus> {
         waiting_for: outcome
             .waiting
             .iter()
-            .find(|waiting| ["RollingOut", "AwaitingApproval"].contains(&waiting.reason))
+            .find(|waiting| ["RollingOut", "WindowClosed", "AwaitingApproval"].contains(&waiting.reason))
             .map(|waiting| waiting.message.clone()),
     })
 }

@@ -97,7 +97,8 @@ pub enum Action {
 /// Something that is to come, and what has to happen before. One that is blocked is a warning event when it first appears.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waiting {
-    /// In one word; conditions use it where their table has it.
+    /// In one word; conditions use it where their table has it. A rollout with `AwaitingApproval` or `WindowClosed` goes on
+    /// in days, perhaps.
     pub reason: &'static str,
     /// In words, with what a person can do where one has to.
     pub message: String,

@@ -6,6 +6,7 @@ use manifest::cluster::TopicInheritance;
 use serde_json::json;
 
 use super::groups::State;
+use super::scale_in::elapsed;
 use super::{Outcome, ensure};
 use crate::build::live_config;
 use crate::desired::Desired;
@@ -15,7 +16,7 @@ use crate::object::{Kind, Object, ObjectRef};
 use crate::seen::Seen;
 use crate::step::{Action, Step, Waiting};
 
-/// A setting that members have not taken over after so long is reported.
+/// A setting that a member which runs has not taken over after so long is reported.
 const SLOW_PUSH: Duration = Duration::from_secs(60);
 
 /// Tells members what the API server has already; their mounted file says the same a minute later.
@@ -39,9 +40,15 @@ pub(super) fn push(desired: &Desired, seen: &Seen, built: &[Object], outcome: &m
                 continue;
             }
             let age = u64::try_from(desired.now.as_second()).unwrap_or(0).saturating_sub(revision);
-            if age > SLOW_PUSH.as_secs() {
-                let message = format!("{pod} has not taken over its settings of {age}s ago");
-                outcome.waiting.push(Waiting { reason: "StepFailed", message, blocked: false });
+            let member = group.role.pods.get(ordinal).filter(|pod| pod.ready);
+            let runs_for = member.and_then(|pod| Some(elapsed(pod.ready_since?, desired.now)));
+            if age > SLOW_PUSH.as_secs() && runs_for.is_some_and(|time| time > SLOW_PUSH) {
+                let message = format!(
+                    "{pod} has not taken over revision {revision} of its settings for more than {}s; its log and the \
+                     operator's say why",
+                    SLOW_PUSH.as_secs()
+                );
+                outcome.waiting.push(Waiting { reason: "StepFailed", message, blocked: true });
             }
             let reason = format!("{pod} takes over revision {revision} of its settings");
             let action = Action::PushConfig { pod, revision, properties };

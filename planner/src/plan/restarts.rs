@@ -51,7 +51,7 @@ pub(super) fn decide_roll(desired: &Desired, seen: &Seen, outcome: &mut Outcome)
         match window::is_open(&rollout.window, desired.now) {
             Ok(true) => None,
             Ok(false) => {
-                waits("RollingOut", "no window of spec.brokers.rollout.window is open".to_owned(), false)
+                waits("WindowClosed", "no window of spec.brokers.rollout.window is open".to_owned(), false)
             }
             Err(text) => waits("InvalidSpec", format!("spec.brokers.rollout.window: {text}"), true),
         }

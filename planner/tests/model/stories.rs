@@ -1,5 +1,6 @@
 //! One story each, on a Kubernetes where nothing goes wrong but what the story is about.
 
+use k8s_openapi::jiff::Timestamp;
 use manifest::cluster::ClusterStatus;
 use manifest::cluster::status::Condition;
 use planner::facts::{Answer, ClaimFacts, Observed};
@@ -192,6 +193,20 @@ fn a_manifest_counts_as_observed_when_nothing_of_it_is_left_to_be_written_or_tol
     assert_eq!(observed(&world), (Some(before), Some(before)));
     settle(&mut world);
     assert_eq!(observed(&world), (Some(before + 1), Some(before + 1)));
+}
+
+#[test]
+fn a_member_that_runs_and_takes_no_settings_is_reported() {
+    let mut world = settled(TWO_BY_TWO);
+    let settings = &mut world.pods.get_mut("mq-broker-1-0").unwrap().settings;
+    settings.insert("configRevision".to_owned(), "1".to_owned());
+    world.now = Timestamp::from_second(world.now.as_second() + 61).unwrap();
+    let plan = world.live_plan();
+    assert_eq!(said(&plan.status, "Ready"), "False Degraded");
+    assert!(plan.waiting.iter().any(|waiting| waiting.blocked && waiting.message.contains("mq-broker-1-0")));
+    // One that starts takes its time.
+    world.pods.get_mut("mq-broker-1-0").unwrap().facts.ready_since = Some(world.now);
+    assert_eq!(world.live_plan().waiting, []);
 }
 
 #[test]
