@@ -133,7 +133,7 @@ fn edits(cluster: &Cluster<'_>) -> usize {
         crate::kube::run(command.args(["patch", kind, "-n", namespace, name, "--type=json", "-p", edit]));
         until(&format!("{field} of {kind} {name} is as it was"), BACK, || {
             let now = kube.get(&path).ok_or("it is not there")?;
-            (now.pointer(field) == before.pointer(field))
+            (owned(&now, field) == owned(&before, field))
                 .then_some(())
                 .ok_or_else(|| format!("{:?}", now.pointer(field)))
         });
@@ -144,6 +144,14 @@ fn edits(cluster: &Cluster<'_>) -> usize {
     }
     cluster.until_settled(LONG);
     EDITS.len()
+}
+
+/// Returns a field; settings without their revision, which is another after a change.
+fn owned(object: &Value, field: &str) -> Option<Value> {
+    let value = object.pointer(field)?;
+    let lines =
+        value.as_str().map(|text| text.lines().filter(|line| !line.starts_with("configRevision=")).collect());
+    Some(lines.map_or_else(|| value.clone(), |lines: Vec<&str>| Value::from(lines)))
 }
 
 fn list(cluster: &Cluster<'_>, kind: &str, api: &str) -> Vec<Value> {

@@ -58,12 +58,14 @@ Y
 }
 
 # What a storage driver does when a claim grows: the volume first, then the claim, which waits for the node's file system.
+# A claim that has changed meanwhile, because the kubelet was done, is left alone.
 resize() {
-  local namespace claim volume wanted
-  kubectl get pvc -A -o jsonpath='{range .items[?(@.spec.storageClassName=="expandable")]}{.metadata.namespace}{" "}{.metadata.name}{" "}{.spec.volumeName}{" "}{.spec.resources.requests.storage}{" "}{.status.capacity.storage}{"\n"}{end}' |
-    while read -r namespace claim volume wanted has; do
-      [ -n "${has:-}" ] && [ "$wanted" != "$has" ] || continue
+  local namespace claim volume wanted has version
+  kubectl get pvc -A -o jsonpath='{range .items[?(@.spec.storageClassName=="expandable")]}{.metadata.namespace}{" "}{.metadata.name}{" "}{.spec.volumeName}{" "}{.spec.resources.requests.storage}{" "}{.status.capacity.storage}{" "}{.metadata.resourceVersion}{" "}{.status.conditions[*].type}{"\n"}{end}' |
+    while read -r namespace claim volume wanted has version pending; do
+      [ -n "${version:-}" ] && [ "$wanted" != "$has" ] && [ -z "$pending" ] || continue
       kubectl patch pv "$volume" -p "{\"spec\": {\"capacity\": {\"storage\": \"$wanted\"}}}" >/dev/null
-      kubectl patch pvc -n "$namespace" "$claim" --subresource=status -p '{"status": {"conditions": [{"type": "FileSystemResizePending", "status": "True"}]}}' >/dev/null
+      kubectl patch pvc -n "$namespace" "$claim" --subresource=status -p "{\"metadata\": {\"resourceVersion\": \"$version\"},
+        \"status\": {\"conditions\": [{\"type\": \"FileSystemResizePending\", \"status\": \"True\", \"lastTransitionTime\": \"$(date -u +%FT%TZ)\"}]}}" >/dev/null || true
     done
 }
