@@ -66,6 +66,7 @@ pub fn children(kube: &Kube, namespace: &str) -> String {
     }
     assert!(slowest.0 < BACK, "{} was back after {:?} only", slowest.1, slowest.0);
     let edits = edits(&cluster);
+    new_secret(&cluster);
     load.until("messages flow", LONG, |ledger| ledger.missing < 100);
     let ledger = load.judge();
     format!(
@@ -73,6 +74,13 @@ pub fn children(kube: &Kube, namespace: &str) -> String {
         slowest.0.as_secs_f64(),
         ledger.words()
     )
+}
+
+/// With a new secret the members still do what the operator says, as soon as they have it too.
+fn new_secret(cluster: &Cluster<'_>) {
+    cluster.kube.ctl(&format!("delete secret -n {} kids-internal", cluster.namespace));
+    cluster.patch(r#"{"brokers": {"autoCreateTopics": true}}"#);
+    cluster.until_settled(LONG);
 }
 
 /// A change by hand, where it is seen, and what has to be there again.
