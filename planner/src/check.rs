@@ -12,6 +12,7 @@ pub(crate) fn check(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
     let mut problems = version_jump(desired);
     problems.extend(unknown_groups(desired, seen));
     problems.extend(volumes_of_another(desired, seen));
+    problems.extend(volumes_of_more_groups(desired, seen));
     problems
 }
 
@@ -67,4 +68,28 @@ fn volumes_of_another(desired: &Desired, seen: &Seen) -> Vec<Waiting> {
             refuse("NameCollision", text)
         })
         .collect()
+}
+
+/// A cluster that begins with volumes takes all of them: nobody knows any more which of their groups held messages.
+fn volumes_of_more_groups(desired: &Desired, seen: &Seen) -> Option<Waiting> {
+    let recorded = &desired.facts.cluster.status.brokers;
+    let begins = recorded.group_statuses.is_empty() && recorded.next_group_index == 0;
+    let runs = seen.groups.values().any(|group| group.role.set.is_some());
+    let stored: Vec<String> = seen
+        .groups
+        .iter()
+        .filter(|(_, group)| !group.claims.is_empty())
+        .map(|(index, _)| index.to_string())
+        .collect();
+    let wanted = desired.spec().brokers.groups;
+    let left_out = begins && !runs && i32::try_from(stored.len()).is_ok_and(|stored| stored > wanted);
+    left_out.then(|| {
+        let text = format!(
+            "there are volume claims of groups {}, and spec.brokers.groups is {wanted}: set it to {}, and lower it again \
+             when they run, so that what is on them is read first; or delete the claims of groups that held nothing",
+            stored.join(", "),
+            stored.len(),
+        );
+        refuse("NameCollision", text)
+    })
 }

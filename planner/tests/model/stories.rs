@@ -382,6 +382,12 @@ fn volumes_of_an_earlier_cluster_are_taken_over_only_when_told_to() {
     assert_eq!(reason(&world.live_plan(), "SpecAccepted"), "NameCollision");
     assert_eq!(world.objects.len(), 0);
     world.cluster.annotations.insert(ADOPT.to_owned(), "earlier".to_owned());
+    // With fewer groups the messages of one would be left behind.
+    world.manifest = manifest::load(&TWO_BY_TWO.replace("groups: 2", "groups: 1")).unwrap();
+    run(&mut world, 5);
+    assert_eq!(reason(&world.live_plan(), "SpecAccepted"), "NameCollision");
+    assert_eq!(world.objects.len(), 0);
+    world.manifest = manifest::load(TWO_BY_TWO).unwrap();
     settle(&mut world);
     assert_eq!(world.stores, earlier.stores);
 }
