@@ -19,6 +19,9 @@ use crate::slave::Addresses;
 
 /// A name server that does not know the broker is tried again after this long: a cluster that starts waits for it.
 const RETRY: Duration = Duration::from_millis(500);
+/// One that is there and takes no registration is tried after twice as long each time, but no more seldom than this: all
+/// topics go over the wire every time.
+const SLOWEST_RETRY: Duration = Duration::from_secs(8);
 /// How long connecting may take: whoever is there answers sooner, and another address may be the right one by then.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -70,6 +73,8 @@ struct Connected {
     client: Client,
     /// The address it was told with last.
     told: Option<String>,
+    /// Whether it has taken a registration.
+    knows: bool,
 }
 
 impl NameServer {
@@ -89,10 +94,11 @@ impl NameServer {
     }
 
     async fn keep_informed(&mut self, slot: &mut Option<Connected>) {
-        let (mut resolver, mut voice) = (Resolver::new(&self.name), Voice::default());
+        let (mut resolver, mut voice, mut in_vain) = (Resolver::new(&self.name), Voice::default(), 0);
         loop {
             let Err(why) = self.inform(slot, &mut resolver, &mut voice).await;
-            *slot = None;
+            let was_there_in_vain = slot.take().is_some_and(|connected| !connected.knows);
+            in_vain = if was_there_in_vain { u32::saturating_add(in_vain, 1) } else { 0 };
             if *self.stay.borrow() != Stay::Member {
                 return;
             }
@@ -103,7 +109,7 @@ impl NameServer {
                 None => {}
             }
             self.report(News::DoesNot).await;
-            sleep(RETRY).await;
+            sleep(retry_after(in_vain)).await;
         }
     }
 
@@ -115,7 +121,7 @@ impl NameServer {
         voice: &mut Voice,
     ) -> Result<std::convert::Infallible, String> {
         let (client, peer) = connect(resolver).await?;
-        let connected = slot.insert(Connected { client, told: None });
+        let connected = slot.insert(Connected { client, told: None, knows: false });
         let elsewhere = || format!("its name does not lead to {peer} any more");
         loop {
             let round = *self.rounds.borrow_and_update();
@@ -126,6 +132,7 @@ impl NameServer {
                 () = resolver.moved_from(peer) => return Err(elsewhere()),
             };
             drop(registration);
+            connected.knows = true;
             match voice.on_registered() {
                 Some(Line::Registered) => info!(name_server = self.name, %peer, "registered"),
                 Some(_) => info!(name_server = self.name, %peer, "registered again"),
@@ -172,6 +179,11 @@ impl Connected {
     }
 }
 
+/// Returns when to try again after a name server was connected to so many times in a row and took no registration.
+fn retry_after(in_vain: u32) -> Duration {
+    SLOWEST_RETRY.min(RETRY.saturating_mul(1 << in_vain.saturating_sub(1).min(10)))
+}
+
 /// Connects to the first of its addresses that can be reached.
 async fn connect(resolver: &mut Resolver) -> Result<(Client, SocketAddr), String> {
     let mut why = String::new();
@@ -189,4 +201,15 @@ async fn connect(resolver: &mut Resolver) -> Result<(Client, SocketAddr), String
 fn master(config: &Config, registered: Registered) -> Option<Addresses> {
     let address = registered.master_addr.filter(|address| config.live.is_slave() && !address.is_empty())?;
     Some(Addresses { address, ha_address: registered.ha_server_addr.filter(|ha| !ha.is_empty()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_not_there_is_looked_for_often_and_one_that_refuses_is_asked_less_and_less() {
+        let seconds = |in_vain| retry_after(in_vain).as_secs_f64();
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, u32::MAX].map(seconds), [0.5, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]);
+    }
 }
