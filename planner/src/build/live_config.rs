@@ -144,8 +144,14 @@ fn revision(
         });
     match old {
         Some(old) if unchanged => old,
-        old => old.map_or(0, |old| old + 1).max(u64::try_from(desired.now.as_second()).unwrap_or(0)),
+        old => next_revision(old, u64::try_from(desired.now.as_second()).unwrap_or(0)),
     }
+}
+
+/// A person may have written any number into the ConfigMap, and brokers have taken it over. Of the highest one they take
+/// over every text that is another.
+fn next_revision(old: Option<u64>, now_s: u64) -> u64 {
+    old.map_or(0, |old| old.saturating_add(1)).max(now_s)
 }
 
 /// Whether all pods have what they had; pods that are new decide nothing.
@@ -157,4 +163,17 @@ fn same(key: &str, files: &BTreeMap<u32, BTreeMap<String, String>>, before: &Fil
 fn since(desired: &Desired, observed: Option<&Observed>, annotation: &str, same: bool) -> String {
     let noted = observed.and_then(|observed| time_of(&observed.json, annotation));
     noted.filter(|_| same).unwrap_or(desired.now).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_never_less_than_the_one_before() {
+        let cases = [(None, 7), (Some(3), 7), (Some(7), 8), (Some(9), 10), (Some(u64::MAX), u64::MAX)];
+        for (old, next) in cases {
+            assert_eq!(next_revision(old, 7), next, "{old:?}");
+        }
+    }
 }
