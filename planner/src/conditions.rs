@@ -444,7 +444,7 @@ impl View<'_, '_> {
             matches!(&step.action, Action::OrphanStatefulSet { .. }) || step.event == Some("VolumeResized")
         });
         let waits = self.seen.groups.values().flat_map(|group| group.claims.values());
-        if waits.into_iter().any(|claim| claim.file_system_resize_pending) {
+        if waits.into_iter().any(|claim| claim.file_system_resize_pending.is_some()) {
             return said(
                 "False",
                 "FileSystemResizePending",

@@ -121,6 +121,7 @@ pub struct PodFacts {
     pub name: String,
     pub uid: String,
     pub resource_version: String,
+    pub created: Option<Timestamp>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     /// The main container's image.
@@ -153,8 +154,9 @@ pub struct ClaimFacts {
     pub attributes_class: Option<String>,
     /// Whether its phase is `Lost`: its volume is gone.
     pub lost: bool,
-    /// Whether it has the condition `FileSystemResizePending`: it grows when its pod starts again.
-    pub file_system_resize_pending: bool,
+    /// Since when it has the condition `FileSystemResizePending`: its file system grows while it is mounted or when its pod
+    /// starts again, by its driver. 1970 when the condition does not say.
+    pub file_system_resize_pending: Option<Timestamp>,
     pub deleting: bool,
 }
 

@@ -117,9 +117,10 @@ pub const MANUAL: &[Reason] = &[
     ),
     entry(
         "FileSystemResizePending",
-        "Volumes have grown; the file systems on them grow when their pods start again. The operator restarts them one \
-         by one.",
-        "Wait.",
+        "Volumes have grown, and the file systems on them have not yet. Most grow while they are mounted; after three \
+         minutes the operator restarts the pods of the others, one by one and each once.",
+        "Wait. If it stays, the events of the volume claim say what fails; a restart is asked for with the annotation \
+         `gantry.rs/restart`.",
     ),
     entry(
         "ForbiddenConfigKey",

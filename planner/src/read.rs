@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::facts::{ClaimFacts, ClusterFacts, NodeFacts, Observed, PodFacts, StorageClassFacts};
@@ -74,6 +75,7 @@ impl PodFacts {
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             labels: metadata.labels.clone().unwrap_or_default().into_iter().collect(),
             annotations: metadata.annotations.clone().unwrap_or_default().into_iter().collect(),
             image: spec.and_then(|spec| spec.containers.first()?.image.clone()).unwrap_or_default(),
@@ -119,7 +121,10 @@ impl ClaimFacts {
             lost: status.and_then(|status| status.phase.as_deref()) == Some("Lost"),
             file_system_resize_pending: conditions
                 .into_iter()
-                .any(|condition| condition.type_ == "FileSystemResizePending" && condition.status == "True"),
+                .find(|condition| condition.type_ == "FileSystemResizePending" && condition.status == "True")
+                .map(|condition| {
+                    condition.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+                }),
             deleting: metadata.deletion_timestamp.is_some(),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn grow(
     let pending = claims.filter(|claim| {
         let capacity = claim.capacity.as_deref().and_then(manifest::units::parse_quantity);
         let asked = manifest::units::parse_quantity(&claim.requested);
-        claim.file_system_resize_pending || (capacity.is_some() && capacity < asked)
+        claim.file_system_resize_pending.is_some() || (capacity.is_some() && capacity < asked)
     });
     outcome.resizing.extend(pending.map(|claim| claim.name.clone()));
     if let Some(set) = group.role.set.filter(|set| volumes.remake && !set.observed.deleting) {

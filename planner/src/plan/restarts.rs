@@ -24,6 +24,9 @@ use crate::step::{Action, Class, Step, Waiting};
 /// A pod that has become ready gets connections when every node knows of it.
 const SERVICES_LEAD_THERE: Duration = Duration::from_secs(5);
 
+/// How long a mounted file system may take to grow, before a restart of its pod is tried; most drivers need none.
+const FILE_SYSTEMS_GROW_MOUNTED: Duration = Duration::from_secs(180);
+
 /// Decides about restarts of brokers.
 pub(super) fn decide_roll(desired: &Desired, seen: &Seen, outcome: &mut Outcome) -> Roll {
     let spec = desired.spec();
@@ -89,7 +92,11 @@ pub(super) fn roll_view(desired: &Desired, seen: &Seen, records: &Records, index
     let ordinals = 0..group.role.set.map_or(0, |set| set.replicas);
     let member = |ordinal: u32| {
         let pod = group.role.pods.get(&ordinal).filter(|pod| !pod.terminating);
-        let grows = group.claims.get(&ordinal).is_some_and(|claim| claim.file_system_resize_pending);
+        let pending = group.claims.get(&ordinal).and_then(|claim| claim.file_system_resize_pending);
+        // A pod that was made since then has done what a restart can do.
+        let is_older = |since| pod.and_then(|pod| pod.created).is_some_and(|created| created < since);
+        let grows = pending
+            .is_some_and(|since| is_older(since) && elapsed(since, desired.now) >= FILE_SYSTEMS_GROW_MOUNTED);
         roll::Member {
             ready: group.role.is_ready(ordinal),
             ready_since: pod.and_then(|pod| pod.ready_since),

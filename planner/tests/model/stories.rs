@@ -232,6 +232,27 @@ fn volumes_grow_under_running_pods() {
 }
 
 #[test]
+fn a_file_system_that_does_not_grow_costs_one_restart() {
+    let mut world = settled(TWO_BY_TWO);
+    let created = world.now;
+    let at = |seconds: i64| Timestamp::from_second(created.as_second() + seconds).unwrap();
+    let claim = world.claims.get_mut("data-mq-broker-0-1").unwrap();
+    claim.file_system_resize_pending = Some(at(10));
+    let restarts_at = |world: &mut World, made: i64, now: i64| {
+        world.pods.get_mut("mq-broker-0-1").unwrap().facts.created = Some(at(made));
+        world.now = at(now);
+        let plan = world.live_plan();
+        assert_eq!(reason(&plan, "StorageResized"), "FileSystemResizePending");
+        plan.steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::Evict { pod, .. } if pod == "mq-broker-0-1"))
+    };
+    assert!(!restarts_at(&mut world, 0, 100), "most drivers need none");
+    assert!(restarts_at(&mut world, 0, 190));
+    assert!(!restarts_at(&mut world, 200, 1_000), "it did not help");
+}
+
+#[test]
 fn a_cluster_stops_without_losing_messages_and_starts_again() {
     let mut world = settled(TWO_BY_TWO);
     change(&mut world, &TWO_BY_TWO.replace("version:", "stopped: true\n  version:"));
