@@ -114,7 +114,7 @@ pub(crate) fn decide(groups: &[Group], rules: &Rules) -> Roll {
             roll.waiting.push(why);
             continue;
         }
-        match next(groups, group, rules) {
+        match next(groups, group, rules, &roll.quiet) {
             Next::Restart(restart) => roll.restart = Some(restart),
             Next::Quiet(waiting) => {
                 roll.quiet.insert(group.index);
@@ -151,7 +151,8 @@ fn broken(group: &Group) -> Option<Restart> {
     })
 }
 
-fn next(groups: &[Group], group: &Group, rules: &Rules) -> Next {
+/// `quiet` are groups that take no messages from now on.
+fn next(groups: &[Group], group: &Group, rules: &Rules, quiet: &BTreeSet<u32>) -> Next {
     let slaves = (0..).zip(&group.members).skip(1).filter(|(_, member)| member.outdated.is_some());
     // Nobody knows how far behind: further than anyone.
     let slave = slaves.max_by_key(|(ordinal, member)| (member.lag.unwrap_or(u64::MAX), u32::MAX - ordinal));
@@ -181,8 +182,17 @@ fn next(groups: &[Group], group: &Group, rules: &Rules) -> Next {
     if !member.ready {
         return restart(Class::WritePause);
     }
-    if !other_writable(groups, group) {
-        return restart(Class::WritePause);
+    let mut others = groups.iter().filter(|other| other.index != group.index);
+    if !others.clone().any(|other| other.writable && !quiet.contains(&other.index)) {
+        // Whoever is about to take messages again takes them while this one's master restarts.
+        let comes_back = |other: &&Group| other.quiet || other.returns || quiet.contains(&other.index);
+        return match others.find(comes_back) {
+            Some(other) => Next::Wait(wait(
+                "RollingOut",
+                format!("group {} waits until group {} takes messages again", group.index, other.index),
+            )),
+            None => restart(Class::WritePause),
+        };
     }
     match group.quiet_since {
         _ if !group.quiet => {
@@ -333,6 +343,27 @@ mod tests {
                 "with another group its producers leave first",
                 vec![group(0, vec![old(), good()]), group(1, vec![old(), old()])],
                 rules(),
+                None,
+                vec![0],
+            ),
+            (
+                "never all groups at once",
+                vec![group(0, vec![old(), good()]), group(1, vec![old(), good()])],
+                Rules { most_groups: 2, ..rules() },
+                None,
+                vec![0],
+            ),
+            (
+                "nor one while the other's master restarts",
+                vec![quiet(group(0, vec![old(), good()]), Some(0)), group(1, vec![old(), good()])],
+                Rules { most_groups: 2, ..rules() },
+                Some((0, 0, MemberLoss)),
+                vec![0],
+            ),
+            (
+                "nor one that is the last to take messages",
+                vec![quiet(group(0, vec![down(good()), good()]), Some(0)), group(1, vec![old(), good()])],
+                Rules { most_groups: 2, ..rules() },
                 None,
                 vec![0],
             ),
