@@ -109,7 +109,7 @@ fn node(cluster: &Cluster<'_>) {
     let hit: Vec<String> = on(victim).map(|pod| pod_name(pod).to_owned()).collect();
     assert!(!hit.is_empty(), "no broker is on nodes 1 and 2");
     say!("kills", "node{victim} goes, with {hit:?}");
-    cluster.kube.node(victim, "down");
+    let away = cluster.kube.without_node(victim);
     until(&format!("node{victim} is given up"), LONG, || {
         let gone = hit.iter().all(|pod| cluster.pod(pod).is_some_and(|pod| !is_ready(&pod)));
         gone.then_some(()).ok_or("its pods are Ready".to_owned())
@@ -118,7 +118,7 @@ fn node(cluster: &Cluster<'_>) {
         Some((status, ..)) if status == "True" => Err("it is Ready".to_owned()),
         _ => Ok(()),
     });
-    cluster.kube.node(victim, "up");
+    drop(away);
 }
 
 /// Kills the operator again and again while it has work to do: a group comes.
@@ -149,7 +149,7 @@ fn api_server(cluster: &Cluster<'_>, load: &Load) -> String {
     let operators = cluster.kube.list(&format!(
         "/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name=gantry-operator"
     ));
-    cluster.kube.api("stop");
+    let away = cluster.kube.without_api();
     let kill = |pod: &&Value| {
         script().args(["kill", "-n", SYSTEM, pod_name(pod)]).output().is_ok_and(|o| o.status.success())
     };
@@ -162,7 +162,7 @@ fn api_server(cluster: &Cluster<'_>, load: &Load) -> String {
             false => Err(format!("{now:?}")),
         }
     });
-    cluster.kube.api("start");
+    drop(away);
     heal(cluster);
     unnoticed(load, &marked, "API server and operator were away");
     format!(

@@ -141,19 +141,46 @@ impl Kube {
         PathBuf::from(volume["spec"]["local"]["path"].as_str().expect("a local volume"))
     }
 
-    /// Takes a node off the network, or connects it again.
-    pub fn node(&self, number: u32, link: &str) {
-        run(script().args(["node", &number.to_string(), link]));
+    /// Takes a node off the network; it is connected again when the value is dropped.
+    pub fn without_node(&self, number: u32) -> Away {
+        Away::begin(
+            ["node".to_owned(), number.to_string(), "down".to_owned()],
+            ["node".to_owned(), number.to_string(), "up".to_owned()],
+        )
     }
 
-    /// Stops or starts the API server.
-    pub fn api(&self, what: &str) {
-        run(script().args(["api", what]));
+    /// Stops the API server; it is started again when the value is dropped.
+    pub fn without_api(&self) -> Away {
+        Away::begin(["api", "stop"].map(str::to_owned), ["api", "start"].map(str::to_owned))
     }
 
     /// Kills the process of a pod's only container, as seen from the host.
     pub fn kill(&self, namespace: &str, pod: &str) {
         run(script().args(["kill", "-n", namespace, pod]));
+    }
+}
+
+/// Something that was taken away, until this is dropped.
+pub struct Away {
+    back: Vec<String>,
+}
+
+impl Away {
+    fn begin<const N: usize>(take: [String; N], back: [String; N]) -> Away {
+        let away = Away { back: back.to_vec() };
+        run(script().args(take));
+        away
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        let back = script().args(&self.back).status();
+        assert!(
+            back.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "kube {:?} failed",
+            self.back
+        );
     }
 }
 

@@ -108,9 +108,9 @@ fn pass(kube: &Kube, scenario: &'static Scenario) -> Outcome {
     let namespace = format!("e2e-{name}");
     let begin = Instant::now();
     say!(name, "begins");
-    words::remove(kube, &namespace);
-    kube.volumes();
     let figures = catch_unwind(AssertUnwindSafe(|| {
+        words::remove(kube, &namespace);
+        kube.volumes();
         kube.namespace(&namespace);
         run(kube, &namespace)
     }));
