@@ -71,11 +71,11 @@ impl Executor {
                 let set = ObjectRef::new(Kind::StatefulSet, name);
                 self.delete(view, &set, uid, DeleteParams::orphan()).await
             }
-            Action::PushConfig { pod, properties, .. } => match view.admin_port(pod) {
+            Action::PushConfig { pod, properties, .. } => match view.addresses.admin_port(pod) {
                 Some(port) => Ok(self.members.push(&port, properties).await.map(|()| Taken::Done)?),
                 None => Ok(Taken::NotYet(format!("{pod} has no address yet"))),
             },
-            Action::CopyMetadata { from, to } => match view.copying(*from, *to) {
+            Action::CopyMetadata { from, to } => match view.addresses.copying(*from, *to) {
                 Some(copying) => Ok(self.members.copy_metadata(&copying).await.map(|_| Taken::Done)?),
                 None => Ok(Taken::NotYet(format!("a master of groups {from} and {to} has no address yet"))),
             },
@@ -87,7 +87,7 @@ impl Executor {
                     uid: Some(uid.clone()),
                     resource_version: Some(resource_version.clone()),
                 };
-                let pods = api::objects(&self.client, &api::pods(), Some(&view.cluster.namespace));
+                let pods = api::objects(&self.client, &api::pods(), Some(&view.addresses.cluster.namespace));
                 let params = DeleteParams::default().preconditions(only);
                 let what = format!("delete pod {pod}");
                 Failure::within(REQUEST_TIMEOUT, &what, pods.delete(pod, &params)).await?;
@@ -98,7 +98,8 @@ impl Executor {
                 self.merge(view, &api::claims(), claim, uid, patch).await
             }
             Action::DeleteClaim { claim, uid } => {
-                let claims = api::objects(&self.client, &api::claims(), Some(&view.cluster.namespace));
+                let claims =
+                    api::objects(&self.client, &api::claims(), Some(&view.addresses.cluster.namespace));
                 let params = DeleteParams::default().preconditions(of_uid(uid));
                 let what = format!("delete volume claim {claim}");
                 Failure::within(REQUEST_TIMEOUT, &what, claims.delete(claim, &params)).await?;
@@ -112,7 +113,7 @@ impl Executor {
     }
 
     async fn set_finalizer(&self, view: &View, wanted: bool) -> Result<Taken, Failure> {
-        let cluster = &view.cluster;
+        let cluster = &view.addresses.cluster;
         let mut finalizers = cluster.finalizers.clone();
         match wanted {
             true => finalizers.insert(FINALIZER.to_owned()),
@@ -141,7 +142,7 @@ impl Executor {
     /// The cluster's object is another by now, or the API server did not take it.
     pub async fn replace_status(&self, view: &View, status: &ClusterStatus) -> Result<Taken, Failure> {
         self.may_write()?;
-        let cluster = &view.cluster;
+        let cluster = &view.addresses.cluster;
         let resource = api::clusters();
         let mut object = DynamicObject::new(&cluster.name, &resource).within(&cluster.namespace);
         object.metadata.resource_version = Some(cluster.resource_version.clone());
@@ -156,8 +157,11 @@ impl Executor {
     }
 
     async fn create(&self, view: &View, reference: &ObjectRef, json: Value) -> Result<Taken, Failure> {
-        let objects =
-            api::objects(&self.client, &api::resource(reference.kind), Some(&view.cluster.namespace));
+        let objects = api::objects(
+            &self.client,
+            &api::resource(reference.kind),
+            Some(&view.addresses.cluster.namespace),
+        );
         let object = dynamic(json)?;
         let params = PostParams { field_manager: Some(CHILD_MANAGER.to_owned()), ..PostParams::default() };
         let what = format!("create {reference}");
@@ -182,8 +186,11 @@ impl Executor {
         resource_version: Option<&str>,
     ) -> Result<Taken, Failure> {
         let reference = &object.reference;
-        let objects =
-            api::objects(&self.client, &api::resource(reference.kind), Some(&view.cluster.namespace));
+        let objects = api::objects(
+            &self.client,
+            &api::resource(reference.kind),
+            Some(&view.addresses.cluster.namespace),
+        );
         let mut json = object.json.clone();
         json["metadata"]["uid"] = json!(uid);
         if let Some(version) = resource_version {
@@ -248,7 +255,7 @@ impl Executor {
         uid: &str,
         params: DeleteParams,
     ) -> Result<Taken, Failure> {
-        let namespace = &view.cluster.namespace;
+        let namespace = &view.addresses.cluster.namespace;
         let objects = api::objects(&self.client, &api::resource(reference.kind), Some(namespace));
         let what = format!("delete {reference}");
         let params = params.preconditions(of_uid(uid));
@@ -267,11 +274,11 @@ impl Executor {
     }
 
     async fn evict(&self, view: &View, pod: &str, uid: &str, version: &str) -> Result<Taken, Failure> {
-        let pods = api::objects(&self.client, &api::pods(), Some(&view.cluster.namespace));
+        let pods = api::objects(&self.client, &api::pods(), Some(&view.addresses.cluster.namespace));
         let eviction = json!({
             "apiVersion": "policy/v1",
             "kind": "Eviction",
-            "metadata": { "name": pod, "namespace": view.cluster.namespace },
+            "metadata": { "name": pod, "namespace": view.addresses.cluster.namespace },
             "deleteOptions": { "preconditions": { "uid": uid, "resourceVersion": version } },
         });
         let what = format!("evict {pod}");
@@ -295,12 +302,12 @@ impl Executor {
         uid: &str,
         patch: &Value,
     ) -> Result<Taken, Failure> {
-        let objects = api::objects(&self.client, resource, Some(&view.cluster.namespace));
+        let objects = api::objects(&self.client, resource, Some(&view.addresses.cluster.namespace));
         let mut patch = patch.clone();
         patch["metadata"]["uid"] = json!(uid);
         let what = format!("patch {} {name}", resource.kind);
         let patched = send(&objects, name, &by_merge(), Patch::Merge(patch), &what).await?;
-        let key = ClusterKey::new(&view.cluster.namespace, &view.cluster.name);
+        let key = ClusterKey::new(&view.addresses.cluster.namespace, &view.addresses.cluster.name);
         match resource.kind.as_str() {
             "Pod" => keep(&self.caches.pods, &key, name, patched),
             _ => keep(&self.caches.claims, &key, name, patched),
@@ -312,15 +319,15 @@ impl Executor {
     fn keep_child(&self, view: &View, reference: &ObjectRef, mut object: DynamicObject) {
         let resource = api::resource(reference.kind);
         object.types = Some(kube::api::TypeMeta { api_version: resource.api_version, kind: resource.kind });
-        let key = ClusterKey::new(&view.cluster.namespace, &view.cluster.name);
+        let key = ClusterKey::new(&view.addresses.cluster.namespace, &view.addresses.cluster.name);
         keep(self.caches.children_of(reference.kind), &key, &reference.name, object);
     }
 
     fn keep_cluster(&self, view: &View, mut object: DynamicObject) {
         let resource = api::clusters();
         object.types = Some(kube::api::TypeMeta { api_version: resource.api_version, kind: resource.kind });
-        let key = ClusterKey::new(&view.cluster.namespace, &view.cluster.name);
-        keep(&self.caches.clusters, &key, &view.cluster.name, object);
+        let key = ClusterKey::new(&view.addresses.cluster.namespace, &view.addresses.cluster.name);
+        keep(&self.caches.clusters, &key, &view.addresses.cluster.name, object);
     }
 }
 

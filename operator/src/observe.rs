@@ -12,7 +12,8 @@ use kube::Client;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use planner::accepted;
 use planner::facts::{
-    Answer, ClaimFacts, ClusterFacts, Facts, NodeFacts, Observed, OperatorSettings, StorageClassFacts,
+    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, NodeFacts, Observed, OperatorSettings,
+    StorageClassFacts,
 };
 use planner::labels::{CLUSTER, COMPONENT, Part};
 use planner::names::Names;
@@ -41,23 +42,51 @@ pub struct Observer {
     pub storage: bool,
 }
 
+/// Who a cluster's members are and where they are reached.
+pub struct Addresses {
+    pub cluster: ClusterFacts,
+    token: Option<Token>,
+    pods: BTreeMap<String, Arc<Entry<PodEntry>>>,
+}
+
+/// What the members of a cluster say.
+pub struct Answers {
+    members: BTreeMap<String, Answer<MemberFacts>>,
+    drains: BTreeMap<u32, Answer<DrainFacts>>,
+    copies: BTreeMap<u32, Answer<u32>>,
+}
+
 /// Everything the API server says of a cluster.
 pub struct View {
     /// Its object as it is.
     pub json: Value,
-    pub cluster: ClusterFacts,
+    pub addresses: Addresses,
     /// Moved out by [`Observer::facts`].
     pub objects: BTreeMap<ObjectRef, Observed>,
     /// Where the last manifest is kept that was accepted.
     pub kept: Option<Observed>,
-    token: Option<Token>,
-    pods: BTreeMap<String, Arc<Entry<PodEntry>>>,
     claims: Vec<ClaimFacts>,
     nodes: Answer<BTreeMap<String, NodeFacts>>,
     storage_classes: Answer<BTreeMap<String, StorageClassFacts>>,
 }
 
 impl Observer {
+    /// Returns who can be asked by the caches, if they know the cluster: little beside [`Observer::cached`], for members
+    /// may take their time.
+    ///
+    /// # Errors
+    /// Its status cannot be read.
+    pub fn addresses(&self, key: &ClusterKey) -> Result<Option<Addresses>, Failure> {
+        let Some(entry) = self.caches.clusters.get(key, &key.name) else { return Ok(None) };
+        let cluster = cluster_facts(&entry.facts.tree())?;
+        let mut addresses = Addresses { cluster, token: None, pods: self.caches.pods.of(key) };
+        let secret = self.caches.children_of(Kind::Secret).get(key, &addresses.names().internal_secret());
+        if let Some(secret) = secret {
+            addresses.learn(&Observed::read(secret.facts.tree(), &addresses.cluster.uid));
+        }
+        Ok(Some(addresses))
+    }
+
     /// Returns what the caches say, if they know the cluster.
     ///
     /// # Errors
@@ -65,12 +94,12 @@ impl Observer {
     pub fn cached(&self, key: &ClusterKey) -> Result<Option<View>, Failure> {
         let Some(entry) = self.caches.clusters.get(key, &key.name) else { return Ok(None) };
         let mut view = self.view(entry.facts.tree())?;
+        view.addresses.pods = self.caches.pods.of(key);
         for kind in Kind::ALL {
             for (name, child) in self.caches.children_of(kind).of(key) {
                 view.add_child(kind, name, child.facts.tree());
             }
         }
-        view.pods = self.caches.pods.of(key);
         view.claims = self.caches.claims.of(key).into_values().map(|claim| claim.facts.clone()).collect();
         Ok(Some(view))
     }
@@ -99,7 +128,7 @@ impl Observer {
         }
         for object in self.list(key, &api::pods()).await? {
             let name = object.metadata.name.clone().unwrap_or_default();
-            view.pods.insert(name, Arc::new(Entry::read(object).map_err(Failure::Unreadable)?));
+            view.addresses.pods.insert(name, Arc::new(Entry::read(object).map_err(Failure::Unreadable)?));
         }
         for object in self.list(key, &api::claims()).await? {
             let claim = <ClaimFacts as caches::Facts>::read(object).map_err(Failure::Unreadable)?;
@@ -137,46 +166,50 @@ impl Observer {
         let classes =
             || self.caches.storage_classes.of(&nobody).into_iter().map(|(name, class)| (name, class.facts));
         Ok(View {
-            cluster: cluster_facts(&json)?,
+            addresses: Addresses { cluster: cluster_facts(&json)?, token: None, pods: BTreeMap::new() },
             json,
             objects: BTreeMap::new(),
             kept: None,
-            token: None,
-            pods: BTreeMap::new(),
             claims: Vec::new(),
             nodes: if self.nodes { Answer::Known(nodes().collect()) } else { Answer::Unknown },
             storage_classes: if self.storage { Answer::Known(classes().collect()) } else { Answer::Unknown },
         })
     }
 
-    /// Asks the members and returns everything a plan is made from.
-    pub async fn facts(&self, view: &mut View, may_roll: bool) -> Facts {
+    /// Asks the members.
+    pub async fn ask(&self, at: &Addresses) -> Answers {
         // First who takes messages: what a group holds, found after it said that it takes none, is all it will ever hold.
-        let members = self.brokers(view).await;
-        let (drains, copies) = futures::join!(self.drains(view), self.copies(view));
+        let members = self.brokers(at).await;
+        let (drains, copies) = futures::join!(self.drains(at), self.copies(at));
+        Answers { members, drains, copies }
+    }
+
+    /// Returns everything a plan is made from; the children are moved out of the view.
+    pub fn facts(&self, view: &mut View, answers: Answers, may_roll: bool) -> Facts {
+        let Addresses { cluster, pods, .. } = &view.addresses;
         Facts {
             operator: OperatorSettings { may_roll, ..self.settings.clone() },
-            cluster: view.cluster.clone(),
+            cluster: cluster.clone(),
             objects: std::mem::take(&mut view.objects),
-            pods: view.pods.values().map(|pod| pod.facts.facts.clone()).collect(),
-            claims: view.claims.clone(),
-            members,
-            storage_classes: view.storage_classes.clone(),
-            nodes: view.nodes.clone(),
-            drains,
-            copies,
+            pods: pods.values().map(|pod| pod.facts.facts.clone()).collect(),
+            claims: std::mem::take(&mut view.claims),
+            members: answers.members,
+            storage_classes: std::mem::take(&mut view.storage_classes),
+            nodes: std::mem::take(&mut view.nodes),
+            drains: answers.drains,
+            copies: answers.copies,
         }
     }
 
-    async fn brokers(&self, view: &View) -> BTreeMap<String, Answer<planner::facts::MemberFacts>> {
+    async fn brokers(&self, at: &Addresses) -> BTreeMap<String, Answer<MemberFacts>> {
         let broker = Part::Brokers.component();
-        let brokers = view.pods.iter().filter(|(_, pod)| {
+        let brokers = at.pods.iter().filter(|(_, pod)| {
             pod.facts.facts.labels.get(COMPONENT).is_some_and(|component| component == broker)
         });
         let mut asked: Vec<BoxFuture<'_, _>> = Vec::new();
         for (name, _) in brokers {
             asked.push(Box::pin(async move {
-                let answer = match view.admin_port(name) {
+                let answer = match at.admin_port(name) {
                     Some(port) => self.members.status(&port).await,
                     None => Answer::Unknown,
                 };
@@ -186,10 +219,10 @@ impl Observer {
         futures::stream::iter(asked).buffer_unordered(MOST_ASKED_AT_A_TIME).collect().await
     }
 
-    async fn drains(&self, view: &View) -> BTreeMap<u32, Answer<planner::facts::DrainFacts>> {
+    async fn drains(&self, at: &Addresses) -> BTreeMap<u32, Answer<DrainFacts>> {
         // All at once: one that does not answer takes its whole time.
-        let asked = view.groups_in("Draining").map(async |group| {
-            let answer = match view.draining(group) {
+        let asked = at.groups_in("Draining").map(async |group| {
+            let answer = match at.draining(group) {
                 Some(draining) => self.members.drain(&draining).await,
                 None => Answer::Unknown,
             };
@@ -198,11 +231,11 @@ impl Observer {
         futures::future::join_all(asked).await.into_iter().collect()
     }
 
-    async fn copies(&self, view: &View) -> BTreeMap<u32, Answer<u32>> {
+    async fn copies(&self, at: &Addresses) -> BTreeMap<u32, Answer<u32>> {
         let mut answers = BTreeMap::new();
-        for to in view.groups_in("Joining") {
-            let from = view.groups_in("Active").find(|group| view.master_is_ready(*group));
-            let answer = match from.and_then(|from| view.copying(from, to)) {
+        for to in at.groups_in("Joining") {
+            let from = at.groups_in("Active").find(|group| at.master_is_ready(*group));
+            let answer = match from.and_then(|from| at.copying(from, to)) {
                 Some(copying) => self.members.copies(&copying).await,
                 None => Answer::Unknown,
             };
@@ -219,14 +252,14 @@ fn types(resource: &ApiResource) -> kube::api::TypeMeta {
 impl View {
     /// Adds a child under its name.
     pub fn add_child(&mut self, kind: Kind, name: String, json: Value) {
-        let observed = Observed::read(json, &self.cluster.uid);
+        let observed = Observed::read(json, &self.addresses.cluster.uid);
         let reference = ObjectRef { kind, name };
-        if reference == accepted::reference(&self.cluster.name) {
+        if reference == accepted::reference(&self.addresses.cluster.name) {
             self.kept = Some(observed);
             return;
         }
-        if kind == Kind::Secret && reference.name == self.names().internal_secret() && !observed.foreign {
-            self.token = token(&observed.json);
+        if kind == Kind::Secret && reference.name == self.addresses.names().internal_secret() {
+            self.addresses.learn(&observed);
         }
         self.objects.insert(reference, observed);
     }
@@ -234,12 +267,18 @@ impl View {
     /// Whether a child is known.
     pub fn has(&self, reference: &ObjectRef) -> bool {
         self.objects.contains_key(reference)
-            || (self.kept.is_some() && *reference == accepted::reference(&self.cluster.name))
+            || (self.kept.is_some() && *reference == accepted::reference(&self.addresses.cluster.name))
     }
 
     /// Returns the last manifest that was accepted, if it is known.
     pub fn accepted(&self) -> Option<Value> {
         accepted::spec(&self.kept.as_ref().filter(|kept| !kept.foreign)?.json)
+    }
+}
+
+impl Addresses {
+    fn learn(&mut self, secret: &Observed) {
+        self.token = if secret.foreign { None } else { token(&secret.json) };
     }
 
     /// Returns a pod's uid, if it is there.

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
 use planner::accepted;
 use planner::step::{Action, Class, Plan, Step, Waiting};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::apply::{Executor, Taken};
@@ -17,7 +18,7 @@ use crate::events::{Events, Said, pod_of};
 use crate::failure::Failure;
 use crate::memory::Memory;
 use crate::metrics::{self, Counters};
-use crate::observe::{Observer, View};
+use crate::observe::{Answers, Observer, View};
 use crate::queue::Ended;
 use crate::slots::{self, Slots};
 
@@ -35,6 +36,8 @@ pub struct Reconciler {
     pub slots: Slots,
     pub counters: Counters,
     pub memories: Mutex<HashMap<ClusterKey, Memory>>,
+    /// How many looks go on at a time beyond asking members: they hold everything that is known of their cluster.
+    pub turns: Semaphore,
 }
 
 /// What came of a plan's steps.
@@ -82,10 +85,15 @@ impl Reconciler {
     }
 
     async fn reconcile(&self, key: &ClusterKey, memory: &mut Memory) -> Result<Ended, Failure> {
+        let Some(at) = self.observer.addresses(key)? else { return Ok(Ended::Gone) };
+        let answers = self.observer.ask(&at).await;
+        drop(at);
+        // Nobody closes it.
+        let _turn = self.turns.acquire().await;
         let Some(mut view) = self.observer.cached(key)? else { return Ok(Ended::Gone) };
         self.add_strays(&mut view, memory).await?;
         let now = Timestamp::now();
-        let Decided { plan, accepted } = self.plan(key, &mut view, now).await;
+        let Decided { plan, accepted } = self.plan(key, &mut view, answers, now);
         for step in &plan.steps {
             self.counters.planned(&step.action);
         }
@@ -122,7 +130,7 @@ impl Reconciler {
     async fn add_strays(&self, view: &mut View, memory: &mut Memory) -> Result<(), Failure> {
         memory.strays.retain(|reference, _| !view.has(reference));
         for (reference, known) in &mut memory.strays {
-            *known = self.observer.child(&view.cluster.namespace, reference).await?;
+            *known = self.observer.child(&view.addresses.cluster.namespace, reference).await?;
             if let Some(json) = known {
                 view.add_child(reference.kind, reference.name.clone(), json.clone());
             }
@@ -132,8 +140,8 @@ impl Reconciler {
     }
 
     /// Plans, with one of the places for clusters that restart pods if one is free and needed.
-    async fn plan(&self, key: &ClusterKey, view: &mut View, now: Timestamp) -> Decided {
-        let mut facts = self.observer.facts(view, self.slots.may(key)).await;
+    fn plan(&self, key: &ClusterKey, view: &mut View, answers: Answers, now: Timestamp) -> Decided {
+        let mut facts = self.observer.facts(view, answers, self.slots.may(key));
         let kept = view.accepted();
         let decided = decide(&view.json, kept.as_ref(), &facts, now);
         if !slots::is_needed(&decided.plan) {
@@ -148,10 +156,10 @@ impl Reconciler {
     /// Keeps the manifest for the time when an edit of it cannot be applied.
     async fn keep_accepted(&self, view: &View) -> Result<(), Failure> {
         let spec = &view.json["spec"];
-        if view.cluster.deleting || spec["paused"] == true {
+        if view.addresses.cluster.deleting || spec["paused"] == true {
             return Ok(());
         }
-        let wanted = accepted::object(&view.cluster, spec);
+        let wanted = accepted::object(&view.addresses.cluster, spec);
         let action = match &view.kept {
             None => Action::Create(wanted),
             Some(observed) if observed.foreign || observed.deleting => return Ok(()),
@@ -245,7 +253,8 @@ impl Reconciler {
     ) -> Result<Option<(View, Plan)>, Failure> {
         let Some(mut view) = self.observer.live(key).await? else { return Ok(None) };
         self.add_strays(&mut view, memory).await?;
-        let facts = self.observer.facts(&mut view, self.slots.may(key)).await;
+        let answers = self.observer.ask(&view.addresses).await;
+        let facts = self.observer.facts(&mut view, answers, self.slots.may(key));
         let plan = decide(&view.json, view.accepted().as_ref(), &facts, now).plan;
         Ok(Some((view, plan)))
     }
@@ -257,19 +266,21 @@ impl Reconciler {
             let Some(reason) = step.event else { continue };
             notes.entry(reason).or_insert_with(|| (step, Vec::new())).1.push(&step.reason);
             let pod = pod_of(step).filter(|_| step.class != Class::None);
-            if let Some((pod, uid)) = pod.and_then(|pod| Some((pod, view.pod_uid(pod)?))) {
+            if let Some((pod, uid)) = pod.and_then(|pod| Some((pod, view.addresses.pod_uid(pod)?))) {
                 let action = metrics::name(&step.action);
                 let said = Said { warning: false, reason, note: &step.reason, action };
-                self.events.say_of_pod(&view.cluster, pod, &uid, &said).await;
+                self.events.say_of_pod(&view.addresses.cluster, pod, &uid, &said).await;
             }
         }
         for (reason, (step, notes)) in notes {
             let (note, action) = (notes.join("; "), metrics::name(&step.action));
-            self.events.say(&view.cluster, &Said { warning: false, reason, note: &note, action }).await;
+            self.events
+                .say(&view.addresses.cluster, &Said { warning: false, reason, note: &note, action })
+                .await;
         }
         for waiting in waiting {
             let said = Said { warning: true, reason: waiting.reason, note: &waiting.message, action: "Wait" };
-            self.events.say(&view.cluster, &said).await;
+            self.events.say(&view.addresses.cluster, &said).await;
         }
     }
 
@@ -284,7 +295,7 @@ impl Reconciler {
         self.counters.show(key, status);
         let settled = status.conditions.iter().any(|said| said.kind == "Ready" && said.status == "True");
         let usual = if settled { SETTLED } else { PROGRESSING };
-        match memory.status_is_due(&view.cluster.status, status, Instant::now()) {
+        match memory.status_is_due(&view.addresses.cluster.status, status, Instant::now()) {
             None => Ok(Ended::Again(usual)),
             Some(rest) if !rest.is_zero() => Ok(Ended::Again(usual.min(rest))),
             Some(_) => {

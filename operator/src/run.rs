@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use parking_lot::Mutex;
 use planner::facts::OperatorSettings;
 use rand::Rng;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::apply::Executor;
@@ -27,8 +28,10 @@ use crate::settings::RunArguments;
 use crate::slots::Slots;
 use crate::{api, watch};
 
-/// How many clusters are looked at at a time. A look mostly waits for answers.
+/// How many clusters are looked at at a time. A look mostly waits for its members' answers.
 const WORKERS: usize = 16;
+/// How many of these looks plan and take steps: each has all of its cluster in memory then.
+const AT_WORK: usize = 4;
 /// How often the API server is asked until it answers for the first time.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 
@@ -86,6 +89,7 @@ pub async fn run(
         slots: Slots::new(arguments.max_rolling_clusters),
         counters,
         memories: Mutex::new(HashMap::new()),
+        turns: Semaphore::new(AT_WORK),
     });
     let work = {
         let shutdown = shutdown.clone();

@@ -23,7 +23,7 @@ use crate::queue::Queue;
 /// How long one request for changes lasts. A connection that went without a word is noticed then.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(120);
 /// How many objects are listed at a time: a start needs no more memory than work.
-const PAGE: u32 = 100;
+const PAGE: u32 = 50;
 /// After a failed list or watch; short, since deleted children are to be back soon.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -167,8 +167,7 @@ struct Watch<F> {
 
 impl<F: Facts> Watch<F> {
     async fn run(mut self, api: Api<DynamicObject>) {
-        let mut config =
-            watcher::Config::default().timeout(WATCH_TIMEOUT.as_secs() as u32).page_size(PAGE).any_semantic();
+        let mut config = watcher::Config::default().timeout(WATCH_TIMEOUT.as_secs() as u32).page_size(PAGE);
         if self.of == Of::Label {
             config = config.labels(CLUSTER);
         }

@@ -45,6 +45,7 @@ fn trial() -> Trial {
         slots: Slots::new(1),
         counters: Counters::default(),
         memories: Mutex::default(),
+        turns: Semaphore::new(1),
     };
     Trial { server, reconciler, caches, leads }
 }
