@@ -82,6 +82,8 @@ pub(crate) struct Input<'a> {
     pub(crate) running: BTreeSet<u32>,
     /// Groups of which there are volumes.
     pub(crate) stored: BTreeSet<u32>,
+    /// Active groups that take messages as far as is known.
+    pub(crate) writable: BTreeSet<u32>,
     /// Joining groups that have everything they need.
     pub(crate) joined: BTreeSet<u32>,
     /// Draining groups with nothing left to read, and those that may go without.
@@ -201,6 +203,14 @@ fn take(input: &Input, surplus: u32, records: &mut Records, waiting: &mut Vec<Wa
             waiting.push(blocked("LastWritableGroup", text));
             return;
         }
+        let stays = |(other, record): (&u32, &Record)| {
+            *other != index && record.state == State::Active && input.writable.contains(other)
+        };
+        if !joining && !records.groups.iter().any(stays) {
+            let message = format!("group {index} goes when another one takes messages");
+            waiting.push(Waiting { reason: "ScalingIn", message, blocked: false });
+            return;
+        }
         // One that joins never took a message: there is nothing to drain.
         let state = if joining { State::Removing } else { State::Draining };
         records.groups.insert(index, Record { state, since: Some(input.now) });
@@ -231,6 +241,7 @@ mod tests {
             recorded: records(states, next),
             running: BTreeSet::new(),
             stored: BTreeSet::new(),
+            writable: (0..9).collect(),
             joined: BTreeSet::new(),
             drained: BTreeSet::new(),
             gone: BTreeSet::new(),
@@ -273,6 +284,20 @@ mod tests {
                 vec![(0, Active)],
                 1,
                 vec!["LastWritableGroup"],
+            ),
+            (
+                "none goes while the others take no messages",
+                Input { writable: BTreeSet::from([1]), ..input(1, &two, 2) },
+                two.to_vec(),
+                2,
+                vec!["ScalingIn"],
+            ),
+            (
+                "one that takes none may go",
+                Input { writable: BTreeSet::from([0]), ..input(1, &two, 2) },
+                vec![(0, Active), (1, Draining)],
+                2,
+                vec![],
             ),
             (
                 "none goes where none may",

@@ -6,12 +6,12 @@ use manifest::units::parse_duration;
 
 use super::groups::State;
 use super::scale_in::Progress;
-use super::told::{is_confirmed, permission_since};
+use super::told::{is_confirmed, permission_since, told_permission};
 use super::{Outcome, groups, scale_in};
 use crate::desired::Desired;
 use crate::facts::Answer;
 use crate::seen::Seen;
-use crate::shape::READ_ONLY;
+use crate::shape::{READ_ONLY, READ_WRITE};
 use crate::step::Waiting;
 
 pub(super) fn decide_groups(desired: &Desired, seen: &Seen, outcome: &mut Outcome) {
@@ -38,6 +38,10 @@ pub(super) fn decide_groups(desired: &Desired, seen: &Seen, outcome: &mut Outcom
             .iter()
             .filter(|(_, group)| !group.claims.is_empty())
             .map(|(index, _)| *index)
+            .collect(),
+        writable: with_state(State::Active)
+            .map(|(i, _)| *i)
+            .filter(|i| takes_messages(desired, seen, *i))
             .collect(),
         joined: with_state(State::Joining)
             .map(|(i, _)| *i)
@@ -74,6 +78,14 @@ pub(super) fn drain(desired: &Desired, seen: &Seen, group: u32, started: Option<
         found: found.map_or(Answer::Unknown, Answer::Known),
         now: desired.now,
     })
+}
+
+fn takes_messages(desired: &Desired, seen: &Seen, group: u32) -> bool {
+    told_permission(desired, group) == Some(READ_WRITE)
+        && seen
+            .groups
+            .get(&group)
+            .is_some_and(|group| group.role.is_ready(0) && group.has_permission(READ_WRITE))
 }
 
 pub(super) fn has_joined(desired: &Desired, seen: &Seen, group: u32) -> bool {
