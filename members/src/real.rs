@@ -29,7 +29,7 @@ const LOOKS_AT_ONCE: usize = 4;
 /// How often a broker that seems empty is looked at until nothing moved meanwhile.
 const LOOKS_FOR_REST: usize = 3;
 
-/// The members of real clusters; clones share connections, bounds, and for how long groups have been idle.
+/// The members of real clusters; clones share bounds, and for how long groups have been idle.
 #[derive(Clone)]
 pub struct Real {
     ports: AdminPorts,

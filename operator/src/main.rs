@@ -13,9 +13,6 @@ use operator::run::{Surroundings, run};
 use operator::settings::RunArguments;
 use tokio::net::TcpListener;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What waits is not in a thread: two are enough for the planning of hundreds of clusters.
 const THREADS: usize = 2;
 

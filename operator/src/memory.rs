@@ -2,6 +2,8 @@
 //! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use manifest::cluster::ClusterStatus;
@@ -26,7 +28,8 @@ pub struct Memory {
     status_written: Option<Instant>,
     silent_since: Option<Instant>,
     announced: BTreeSet<String>,
-    last: Vec<Action>,
+    /// A digest of what was done last: the steps themselves hold whole objects.
+    last: u64,
     repeats: u32,
 }
 
@@ -80,11 +83,27 @@ impl Memory {
         let told =
             |action: &Action| matches!(action, Action::PushConfig { .. } | Action::CopyMetadata { .. });
         let done: Vec<Action> = done.into_iter().map(without_version).collect();
-        let same = !done.is_empty() && done == self.last && !done.iter().all(told);
+        let digest = digest(&done);
+        let same = !done.is_empty() && digest == self.last && !done.iter().all(told);
         self.repeats = if same { self.repeats + 1 } else { 0 };
-        self.last = done;
+        self.last = digest;
         (self.repeats >= MOST_REPEATS).then_some(self.repeats + 1)
     }
+}
+
+/// Returns the same number for the same steps.
+fn digest(done: &[Action]) -> u64 {
+    struct Digest(DefaultHasher);
+    impl fmt::Write for Digest {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.write(text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut digest = Digest(DefaultHasher::new());
+    // A hasher takes everything.
+    let _ = fmt::Write::write_fmt(&mut digest, format_args!("{done:?}"));
+    digest.0.finish()
 }
 
 /// Each write makes another version, also one without effect.

@@ -129,7 +129,8 @@ impl State {
                 self.pauses.remove(key);
                 return;
             }
-            Ended::Again(after) => (SHORTEST_PAUSE, 0, after.max(SHORTEST_PAUSE)),
+            // A little earlier, so that clusters that were looked at together are not for ever.
+            Ended::Again(after) => (SHORTEST_PAUSE, 0, after.mul_f64(1.0 - 0.2 * jitter).max(SHORTEST_PAUSE)),
             Ended::Failed => {
                 let longest =
                     FIRST_BACKOFF.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_BACKOFF);

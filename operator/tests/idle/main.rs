@@ -30,17 +30,12 @@ const MOST_REQUESTS: u64 = WINDOW.as_secs() - 1;
 /// Names another program to measure, such as the one of an image: `GANTRY_OPERATOR=... cargo test -p operator --test idle`.
 const PROGRAM: &str = "GANTRY_OPERATOR";
 
-/// What an operator may take. A build that is not optimised is slower and larger, and most of it is code.
-struct Limits {
-    p99: f64,
-    memory: (&'static str, u64),
-}
-
-fn limits() -> Limits {
-    match cfg!(debug_assertions) && std::env::var_os(PROGRAM).is_none() {
-        true => Limits { p99: 1.0, memory: ("RssAnon", 120) },
-        false => Limits { p99: 0.1, memory: ("VmRSS", 50) },
-    }
+/// What an operator may take, resident.
+const MOST_MEMORY_MIB: u64 = 50;
+/// In seconds, what ninety-nine of a hundred looks may take at most. A build that is not optimised is slower.
+fn longest_look() -> f64 {
+    let is_slow = cfg!(debug_assertions) && std::env::var_os(PROGRAM).is_none();
+    if is_slow { 0.25 } else { 0.1 }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,9 +72,9 @@ async fn a_hundred_settled_clusters_cost_no_write_few_requests_and_little_memory
     assert_eq!(store.lock().writes(), writes, "{asked:?}");
     assert!(total <= MOST_REQUESTS, "{total} requests: {asked:?}");
     assert!(looks.count() >= CLUSTERS as u64, "each was looked at: {}", looks.count());
-    let Limits { p99: most, memory: (line, largest) } = limits();
+    let most = longest_look();
     assert!(p99 <= most, "p99 of a look is more than {most} s: {:?}", looks.buckets);
-    assert!(operator.memory(line) <= largest, "{line} is {} MiB of {largest}", operator.memory(line));
+    assert!(resident <= MOST_MEMORY_MIB, "{resident} MiB");
     operator.assert_quiet();
 }
 
