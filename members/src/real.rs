@@ -17,7 +17,7 @@ use crate::admin_port::{AdminPorts, properties_text};
 use crate::copying::{self, CopyError};
 use crate::held::{Held, held};
 use crate::idle::IdleTimes;
-use crate::look::{self, LookError};
+use crate::look::{self, LookError, Seen};
 use crate::{AdminPort, Copying, Draining, Members, TellError};
 
 /// How long a look at a drain or a comparison may take, waiting for its turn included.
@@ -63,7 +63,8 @@ impl Real {
 
     async fn drain_facts(&self, draining: Draining) -> Answer<DrainFacts> {
         let looked = self.bounded(LOOK_TIMEOUT, async |connections| {
-            let held = held_at_rest(&connections, &draining).await.map_err(|error| error.to_string())?;
+            let held = at_rest(|| look::look(&connections, &draining));
+            let held = held.await.map_err(|error| error.to_string())?;
             let read_only = look::routes_are_read_only(&connections, &draining).await;
             Ok::<_, String>((held, read_only))
         });
@@ -101,9 +102,12 @@ impl Default for Real {
 }
 
 /// Looks until a broker that seems to hold nothing for anyone was at rest while it was looked at.
-async fn held_at_rest(connections: &Connections, draining: &Draining) -> Result<Held, LookError> {
+async fn at_rest<F>(mut look: impl FnMut() -> F) -> Result<Held, LookError>
+where
+    F: Future<Output = Result<Seen, LookError>>,
+{
     for _ in 0..LOOKS_FOR_REST {
-        let seen = look::look(connections, draining).await?;
+        let seen = look().await?;
         let held = held(&seen.found);
         if held.remaining > 0 || !seen.moved {
             return Ok(held);
@@ -171,5 +175,41 @@ fn is_refusal(error: &CopyError) -> bool {
         CopyError::Look(LookError::Request(error)) => error.refusal().is_some(),
         CopyError::Look(_) => false,
         CopyError::NotTaken(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::held::{Bounds, Found, Topic};
+
+    /// Delayed messages are held whoever reads.
+    fn seen(delayed: i64, moved: bool) -> Seen {
+        let queues = [(0, Bounds { min: 0, max: delayed })].into();
+        let topic = Topic { ordered: false, queues };
+        let topics = [("SCHEDULE_TOPIC_XXXX".to_owned(), topic)].into();
+        Seen { found: Found { topics, ..Found::default() }, moved }
+    }
+
+    #[tokio::test]
+    async fn a_broker_is_empty_only_when_nothing_moved_while_it_was_looked_at() {
+        type Case = (&'static str, &'static [(i64, bool)], Option<u64>, usize);
+        let cases: [Case; 5] = [
+            ("it is empty and at rest", &[(0, false)], Some(0), 1),
+            ("it holds something, moved or not", &[(3, true)], Some(3), 1),
+            ("it seemed empty, and then was not", &[(0, true), (2, true)], Some(2), 2),
+            ("it came to rest", &[(0, true), (0, true), (0, false)], Some(0), 3),
+            ("it did not", &[(0, true), (0, true), (0, true), (0, false)], None, 3),
+        ];
+        for (name, looks, expected, asked) in cases {
+            let mut count = 0;
+            let held = at_rest(|| {
+                count += 1;
+                let (delayed, moved) = looks[count - 1];
+                std::future::ready(Ok(seen(delayed, moved)))
+            });
+            let remaining = held.await.ok().map(|held| held.remaining);
+            assert_eq!((remaining, count), (expected, asked), "{name}");
+        }
     }
 }
