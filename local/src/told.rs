@@ -21,7 +21,9 @@ impl Told {
     /// Begins with what an earlier run left: whether it is on its way to something.
     pub(crate) fn new(kept: &Kept, manifest: &RocketMQCluster) -> Told {
         let other = kept.manifest.as_ref().is_some_and(|before| before != manifest);
-        let on_its_way = kept.status.brokers.group_statuses.iter().any(|group| group.state != "Active");
+        let groups = &kept.status.brokers.group_statuses;
+        let others = usize::try_from(manifest.spec.brokers.groups).is_ok_and(|wanted| wanted != groups.len());
+        let on_its_way = !groups.is_empty() && (others || groups.iter().any(|group| group.state != "Active"));
         Told { edited: other || on_its_way, ..Told::default() }
     }
 
@@ -62,6 +64,7 @@ fn key(waiting: &Waiting) -> (&'static str, String) {
 mod tests {
     use manifest::cluster::status::Condition;
     use planner::step::Plan;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -113,6 +116,21 @@ mod tests {
             [("Creating", "a member is not ready", false), ("VolumeLost", "its volume is empty", true)];
         assert_eq!(words(&told.of(&settled(&waiting, false))), ["its volume is empty"]);
         assert_eq!(words(&told.of(&settled(&[], true))), [""; 0]);
+    }
+
+    #[test]
+    fn a_runner_that_finds_more_groups_than_there_should_be_tells_when_they_have_gone() {
+        let text = "{ apiVersion: gantry.rs/v1alpha1, kind: RocketMQCluster, metadata: { name: dev }, spec: { version: 0.1.0, \
+                    brokers: { groups: 1, replicasPerGroup: 1, storage: { size: 1Gi } } } }";
+        let manifest = manifest::load(text).unwrap();
+        let group = |index: i32| json!({ "index": index, "name": "g", "state": "Active" });
+        let found = |groups: &[i32]| {
+            let groups: Vec<Value> = groups.iter().map(|index| group(*index)).collect();
+            let mut kept = Kept { manifest: Some(manifest.cluster().clone()), ..Kept::default() };
+            kept.status.brokers.group_statuses = serde_json::from_value(json!(groups)).unwrap();
+            words(&Told::new(&kept, manifest.cluster()).of(&settled(&[], true))).len()
+        };
+        assert_eq!((found(&[]), found(&[0]), found(&[0, 1])), (0, 0, 1));
     }
 
     #[test]
