@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::client::ClientBuilder;
 use kube::{Api, Client, Config};
 use planner::object::Kind;
@@ -35,18 +35,7 @@ pub fn client(mut config: Config, counters: Counters) -> Result<Client, kube::Er
 
 /// Returns where a kind of child is found.
 pub fn resource(kind: Kind) -> ApiResource {
-    let plural = match kind {
-        Kind::ServiceAccount => "serviceaccounts",
-        Kind::Secret => "secrets",
-        Kind::ConfigMap => "configmaps",
-        Kind::Service => "services",
-        Kind::StatefulSet => "statefulsets",
-        Kind::PodDisruptionBudget => "poddisruptionbudgets",
-        Kind::NetworkPolicy => "networkpolicies",
-        Kind::PodMonitor => "podmonitors",
-        Kind::PrometheusRule => "prometheusrules",
-    };
-    named(kind.api_version(), kind.as_str(), plural)
+    named(kind.api_version(), kind.as_str(), kind.plural())
 }
 
 pub fn clusters() -> ApiResource {
@@ -71,13 +60,7 @@ pub fn storage_classes() -> ApiResource {
 
 fn named(api_version: &str, kind: &str, plural: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    }
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
 /// Returns the objects of a kind in a namespace, or in all.
