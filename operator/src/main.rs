@@ -40,7 +40,9 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Run(arguments) => {
             arguments.validate().map_err(anyhow::Error::msg)?;
-            daemon::logs::init(arguments.log_format.into(), &arguments.log_level)?;
+            // The client calls each request that fails an ERROR, hundreds while the API server is away; those who asked say it.
+            let level = format!("kube_client=off,{}", arguments.log_level);
+            daemon::logs::init(arguments.log_format.into(), &level)?;
             let provider = rustls::crypto::ring::default_provider();
             provider.install_default().map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
             let runtime =
