@@ -36,14 +36,19 @@ can() {
 
 setup() {
   local why; why=$(can) || die "$why"
+  mkdir -p "$cache"
+  ( flock 8; packages ) 8>"$cache/lock"
+  binaries
+  [ -f "$cache/box.tar" ] || ( flock 8; [ -f "$cache/box.tar" ] || box ) 8>"$cache/lock"
+}
+
+packages() {
   if missing_packages; then
     # RUNLEVEL=1: no package starts its service.
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $packages; } \
       >/tmp/gantry-kube-apt.log 2>&1 || die "apt-get install $packages failed: $(tail -n 1 /tmp/gantry-kube-apt.log)"
     ! missing_packages || die "apt-get installed $packages, and one of $commands $cni/ptp is still missing"
   fi
-  binaries
-  [ -f "$cache/box.tar" ] || ( flock 8; [ -f "$cache/box.tar" ] || box ) 8>"$cache/lock"
 }
 
 # binaries: all that is compiled; for this alone one need not be root.
