@@ -13,7 +13,6 @@ use cases::{Change, cases, cluster};
 
 /// Each rule of the definition. Clusters are paused, so that the operator only looks on.
 pub fn rules(kube: &Kube, namespace: &str) -> String {
-    kube.ctl(&format!("create namespace {namespace}"));
     let cases = cases();
     for (number, case) in cases.iter().enumerate() {
         let accepted = asked(kube, namespace, &format!("rule-{number}-a"), &case.accepts);
