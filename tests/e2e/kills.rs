@@ -24,6 +24,7 @@ spec:
   version: \"0.1.0\"
   nameServers: { replicas: 2 }
   brokers:
+    config: { mappedFileSizeCommitLog: 64MiB }
     groups: 2
     replicasPerGroup: 2
     replication: { mode: Sync, requiredAcks: 2 }

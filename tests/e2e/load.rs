@@ -12,9 +12,9 @@ use crate::kube::{Kube, until};
 
 /// How long it may take until the first messages flow: a Java program starts on a busy machine, asks for routes, and its
 /// consumer finds its queues with the next rebalance (20 s).
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(180);
 /// How long the consumer may take to read the rest: a rebalance, a lock of a queue, a pull that hangs.
-const REST: Duration = Duration::from_secs(90);
+const REST: Duration = Duration::from_secs(180);
 
 /// What to send, and from where.
 pub struct Options<'a> {

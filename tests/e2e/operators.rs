@@ -20,6 +20,7 @@ spec:
   version: \"0.1.0\"
   nameServers: { replicas: 1 }
   brokers:
+    config: { mappedFileSizeCommitLog: 64MiB }
     groups: 1
     replicasPerGroup: 2
     storage: { size: 1Gi }

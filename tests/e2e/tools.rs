@@ -16,6 +16,7 @@ spec:
   version: \"0.1.0\"
   nameServers: { replicas: 1 }
   brokers:
+    config: { mappedFileSizeCommitLog: 64MiB }
     groups: 2
     replicasPerGroup: 1
     storage: { size: 1Gi }
@@ -33,8 +34,7 @@ pub fn tools(kube: &Kube, namespace: &str) -> String {
     };
     let same = plan(MANIFEST);
     assert_eq!(same.status.code(), Some(0), "nothing to do: {}", words(&same));
-    let restart =
-        plan(&MANIFEST.replace("    groups: 2", "    config: { maxMessageSize: 8MiB }\n    groups: 2"));
+    let restart = plan(&MANIFEST.replace("config: { ", "config: { maxMessageSize: 8MiB, "));
     assert_eq!(restart.status.code(), Some(2), "{}", words(&restart));
     for word in ["tools-broker-0-0", "tools-broker-1-0", "maxMessageSize"] {
         assert!(words(&restart).contains(word), "the plan names {word}: {}", words(&restart));
