@@ -146,6 +146,7 @@ fn kill_operator(kube: &Kube) {
 
 /// Takes away the API server, and meanwhile the operator.
 fn api_server(cluster: &Cluster<'_>, load: &Load) -> String {
+    cluster.kube.ctl(&format!("rollout status -n {SYSTEM} deployment/gantry-operator --timeout=180s"));
     let marked = load.mark();
     let operators = cluster.kube.list(&format!(
         "/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name=gantry-operator"
