@@ -148,9 +148,17 @@ fn kill_operator(kube: &Kube) {
 fn api_server(cluster: &Cluster<'_>, load: &Load) -> String {
     cluster.kube.ctl(&format!("rollout status -n {SYSTEM} deployment/gantry-operator --timeout=180s"));
     let marked = load.mark();
-    let operators = cluster.kube.list(&format!(
-        "/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name=gantry-operator"
-    ));
+    let mut operators = Vec::new();
+    // Those that were killed last may still be starting.
+    until("every operator runs", LONG, || {
+        operators = cluster.kube.list(&format!(
+            "/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name=gantry-operator"
+        ));
+        match !operators.is_empty() && operators.iter().all(is_ready) {
+            true => Ok(()),
+            false => Err(format!("{} pods, not all ready", operators.len())),
+        }
+    });
     let away = cluster.kube.without_api();
     let kill = |pod: &&Value| {
         script().args(["kill", "-n", SYSTEM, pod_name(pod)]).output().is_ok_and(|o| o.status.success())
