@@ -146,7 +146,6 @@ fn kill_operator(kube: &Kube) {
 
 /// Takes away the API server, and meanwhile the operator.
 fn api_server(cluster: &Cluster<'_>, load: &Load) -> String {
-    cluster.kube.ctl(&format!("rollout status -n {SYSTEM} deployment/gantry-operator --timeout=180s"));
     let marked = load.mark();
     let mut operators = Vec::new();
     // Those that were killed last may still be starting.

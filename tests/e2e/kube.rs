@@ -46,8 +46,12 @@ impl Kube {
     pub fn connect() -> Kube {
         let kubectl = PathBuf::from(run(script().arg("bin")).trim()).join("kubectl");
         let config = run(script().arg("config")).trim().to_owned();
-        let mut proxy = Command::new(&kubectl)
+        // It ends with this process, however that ends: a shell waits for the end of its input.
+        let mut proxy = Command::new("sh")
+            .args(["-c", "\"$0\" \"$@\" </dev/null & cat >/dev/null; kill $!"])
+            .arg(&kubectl)
             .args(["--kubeconfig", &config, "proxy", "--port=0"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("kubectl starts");
@@ -186,7 +190,7 @@ impl Drop for Away {
 
 impl Drop for Kube {
     fn drop(&mut self) {
-        let _ = self.proxy.kill();
+        drop(self.proxy.stdin.take());
         let _ = self.proxy.wait();
     }
 }
