@@ -1,7 +1,7 @@
 //! Settings that running brokers take over: a ConfigMap per group with one file per pod and a revision.
 //!
-//! A revision is the time at which the content changed, and more than the one before: it grows even when the ConfigMap
-//! was deleted, so no broker ever ignores what is new.
+//! A revision is the time at which the content changed, and more than any before: also when the ConfigMap was deleted, or
+//! is an old one that a backup brought back, so no broker ever ignores what is new.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::static_config::{file_name, properties};
 use super::{addresses, annotated, endpoints};
 use crate::desired::Desired;
-use crate::facts::Observed;
+use crate::facts::{Answer, Observed};
 use crate::labels::{NAME_SERVERS_SINCE, PERMISSION_SINCE, Part};
 use crate::names::INTERNAL;
 use crate::object::{Kind, Object, ObjectRef};
@@ -127,7 +127,8 @@ fn parse(text: &str) -> Option<BTreeMap<String, String>> {
     text.lines().map(pair).collect()
 }
 
-/// The one before where nothing changed.
+/// The one before where nothing changed, unless a broker has a later one: then the API server was set back, and the broker
+/// would run on with settings that nobody has any more. An old view of the ConfigMap looks the same, but cannot be written.
 fn revision(
     desired: &Desired,
     group: u32,
@@ -142,9 +143,16 @@ fn revision(
             with_revision.extend(old.map(|old| (REVISION.to_owned(), old.to_string())));
             before.get(&name) == Some(&with_revision)
         });
+    let taken_over = files.keys().filter_map(|ordinal| {
+        let Answer::Known(member) = desired.facts.members.get(&desired.names.broker(group, *ordinal))? else {
+            return None;
+        };
+        Some(member.config_revision)
+    });
+    let taken_over = taken_over.max();
     match old {
-        Some(old) if unchanged => old,
-        old => next_revision(old, u64::try_from(desired.now.as_second()).unwrap_or(0)),
+        Some(old) if unchanged && taken_over.is_none_or(|taken_over| taken_over <= old) => old,
+        old => next_revision(old.max(taken_over), u64::try_from(desired.now.as_second()).unwrap_or(0)),
     }
 }
 

@@ -177,6 +177,23 @@ fn a_group_goes_only_when_its_members_run_with_what_they_were_told_last() {
     assert!(!goes(&world));
 }
 
+/// Members have taken over what the API server forgot when it was set back to a backup.
+#[test]
+fn members_take_over_settings_that_a_backup_brought_back() {
+    let mut world = settled(TWO_BY_TWO);
+    let backup = world.objects.clone();
+    let told = world.pods["mq-broker-1-0"].settings.clone();
+    world.now = Timestamp::from_second(world.now.as_second() + 60).unwrap();
+    change(&mut world, &TWO_BY_TWO.replace("10Gi", "10Gi, fileReservedTime: 71h"));
+    assert_eq!(world.pods["mq-broker-1-0"].settings["fileReservedTime"], "71");
+    world.objects = backup;
+    change(&mut world, TWO_BY_TWO);
+    let mut settings = world.pods["mq-broker-1-0"].settings.clone();
+    settings.insert("configRevision".to_owned(), told["configRevision"].clone());
+    assert_eq!(settings, told);
+    assert_eq!(restarts(&world), Vec::<String>::new());
+}
+
 #[test]
 fn a_manifest_counts_as_observed_when_nothing_of_it_is_left_to_be_written_or_told() {
     let mut world = settled(TWO_BY_TWO);
