@@ -3,12 +3,13 @@
 //! No pod's own address is ever among them: a broker knows that one itself, and it is gone with the pod.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 use manifest::cluster::{AddressType, Advertised, Listener, ListenerType};
 use serde_json::Value;
 
+use super::live_config;
 use crate::desired::Desired;
 use crate::facts::{NodeFacts, PodFacts};
 use crate::object::{Kind, ObjectRef};
@@ -41,7 +42,8 @@ pub(crate) fn of_broker(desired: &Desired, group: u32, ordinal: u32, listener: &
     let found = match listener.kind {
         ListenerType::PodIP => Some(Address { host: OWN_POD.to_owned(), port: listen }),
         ListenerType::PodService => {
-            Some(Address { host: cluster_ip(desired, &service)?, port: listener.port })
+            let host = cluster_ip(desired, &service).or_else(|| lost_ip(desired, group, ordinal, listener));
+            Some(Address { host: host?, port: listener.port })
         }
         ListenerType::NodePort => node_port(desired, pod(), &service, listener),
         ListenerType::LoadBalancer => {
@@ -61,6 +63,22 @@ pub(crate) fn cluster_ip(desired: &Desired, service: &str) -> Option<String> {
     let service = desired.facts.objects.get(&ObjectRef::new(Kind::Service, service))?;
     let address = service.json.pointer("/spec/clusterIP")?.as_str()?;
     (!service.foreign && !address.is_empty() && address != "None").then(|| address.to_owned())
+}
+
+/// Returns the address that a pod's service had before it was deleted, as brokers still tell it: clients know it, so it
+/// is asked for again.
+pub(crate) fn lost_ip(desired: &Desired, group: u32, ordinal: u32, listener: &Listener) -> Option<String> {
+    let service = desired.names.broker_listener(group, ordinal, &listener.name);
+    let is_there = desired.facts.objects.contains_key(&ObjectRef::new(Kind::Service, service));
+    if is_there || listener.advertised.is_some() {
+        return None;
+    }
+    let live = live_config::observed(desired, group)?;
+    let settings = live_config::read(&live.json, &desired.names.broker(group, ordinal))?;
+    let mut told = settings.get("listeners")?.split(',').filter_map(|pair| pair.split_once('='));
+    let (_, address) = told.find(|(name, _)| *name == listener.name)?;
+    let ip = address.parse::<SocketAddr>().ok()?.ip();
+    Some(ip.to_string())
 }
 
 /// Returns the host that a load balancer was given.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use manifest::cluster::{Listener, ListenerType, LoadBalancer};
 use serde_json::{Value, json};
 
-use super::addresses::{Vars, fill};
+use super::addresses::{Vars, fill, lost_ip};
 use super::service::{cluster_ip, headless, port};
 use super::{annotated, object};
 use crate::desired::Desired;
@@ -46,9 +46,14 @@ fn of_pod(desired: &Desired, group: u32, ordinal: u32, listener: &Listener) -> O
     let part = Part::Group(group);
     let body = match listener.kind {
         ListenerType::PodIP | ListenerType::HostNetwork => return None,
-        ListenerType::PodService | ListenerType::Template => {
-            cluster_ip(&selector, both_ports(listener.port, listen), true)
+        ListenerType::PodService => {
+            let mut body = cluster_ip(&selector, both_ports(listener.port, listen), true);
+            if let Some(ip) = lost_ip(desired, group, ordinal, listener) {
+                body["spec"]["clusterIP"] = json!(ip);
+            }
+            body
         }
+        ListenerType::Template => cluster_ip(&selector, both_ports(listener.port, listen), true),
         ListenerType::NodePort => {
             let own = listener.node_port.base.map(|base| {
                 base + 10 * i32::try_from(group).unwrap_or(0) + i32::try_from(ordinal).unwrap_or(0)

@@ -44,6 +44,19 @@ fn a_new_cluster_is_recorded_first_and_no_pod_starts_before_its_address_is_known
 }
 
 #[test]
+fn a_service_that_was_deleted_comes_back_with_the_address_that_clients_know() {
+    let mut world = settled(TWO_BY_TWO);
+    let lost = ObjectRef::new(Kind::Service, "mq-broker-1-0");
+    let before = world.objects.remove(&lost).unwrap();
+    let told = world.objects[&ObjectRef::new(Kind::ConfigMap, "mq-broker-1-live")].json.clone();
+    world.history.clear();
+    settle(&mut world);
+    assert!(world.history.iter().all(|done| done.contains("Service mq-broker-1-0")), "{:?}", world.history);
+    assert_eq!(world.objects[&lost].json["spec"]["clusterIP"], before.json["spec"]["clusterIP"]);
+    assert_eq!(world.objects[&ObjectRef::new(Kind::ConfigMap, "mq-broker-1-live")].json, told);
+}
+
+#[test]
 fn a_settled_cluster_asks_for_no_write_not_even_of_its_status() {
     let mut world = settled(TWO_BY_TWO);
     for _ in 0..3 {
