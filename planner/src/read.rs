@@ -1,11 +1,14 @@
 //! Facts as they stand in Kubernetes' own objects. Fetching those is the operator's.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::facts::{ClaimFacts, ClusterFacts, NodeFacts, Observed, PodFacts, StorageClassFacts};
+use crate::names::DATA;
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -93,6 +96,26 @@ impl PodFacts {
                 .or_else(|| unschedulable.and_then(|condition| condition.reason.clone())),
         }
     }
+
+    /// Returns the pod of this name that a StatefulSet makes, as far as its template says: without ids, a node or a state.
+    pub fn of_template(set: &Value, name: &str) -> PodFacts {
+        let template = &set["spec"]["template"];
+        let volumes = template["spec"]["volumes"].as_array().into_iter().flatten();
+        PodFacts {
+            name: name.to_owned(),
+            labels: texts(&template["metadata"]["labels"]),
+            annotations: texts(&template["metadata"]["annotations"]),
+            image: template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned(),
+            config_maps: volumes
+                .filter_map(|volume| volume["configMap"]["name"].as_str().map(str::to_owned))
+                .collect(),
+            ..PodFacts::default()
+        }
+    }
+}
+
+fn texts(map: &Value) -> BTreeMap<String, String> {
+    serde_json::from_value(map.clone()).unwrap_or_default()
 }
 
 /// Returns why a container does not run, unless it is about to.
@@ -127,6 +150,24 @@ impl ClaimFacts {
                 }),
             deleting: metadata.deletion_timestamp.is_some(),
         }
+    }
+
+    /// Returns the claim that a StatefulSet makes for a pod, with a volume as large as asked for, without an id; `None` when
+    /// it makes none.
+    pub fn of_template(set: &Value, pod: &str) -> Option<ClaimFacts> {
+        let template = set.pointer("/spec/volumeClaimTemplates/0")?;
+        let text = |path: &str| template.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let size = text("/spec/resources/requests/storage").unwrap_or_default();
+        Some(ClaimFacts {
+            name: format!("{DATA}-{pod}"),
+            labels: texts(&template["metadata"]["labels"]),
+            annotations: texts(&template["metadata"]["annotations"]),
+            capacity: Some(size.clone()),
+            requested: size,
+            storage_class: text("/spec/storageClassName"),
+            attributes_class: text("/spec/volumeAttributesClassName"),
+            ..ClaimFacts::default()
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! What becomes of a StatefulSet: pods for all its places, each with a volume claim and a place for its ports. Pods
 //! whose template has changed stay until somebody evicts them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use planner::facts::PodFacts;
+use planner::facts::{ClaimFacts, PodFacts};
 use planner::names::ordinal_of;
 use planner::object::{Kind, ObjectRef};
 use serde_json::{Value, json};
@@ -59,32 +59,13 @@ impl World {
     }
 
     fn make_pod(&mut self, name: &str, set: &Value) {
-        let template = &set["spec"]["template"];
-        let map = |value: &Value| -> BTreeMap<String, String> {
-            serde_json::from_value(value.clone()).unwrap_or_default()
-        };
-        if let Some(wanted) = set.pointer("/spec/volumeClaimTemplates/0") {
-            let size = wanted.pointer("/spec/resources/requests/storage").and_then(Value::as_str);
-            self.kept.claims.entry(format!("data-{name}")).or_insert_with(|| Claim {
-                labels: map(&wanted["metadata"]["labels"]),
-                annotations: map(&wanted["metadata"]["annotations"]),
-                requested: size.unwrap_or_default().to_owned(),
-            });
+        if let Some(claim) = ClaimFacts::of_template(set, name) {
+            let ClaimFacts { name, labels, annotations, requested, .. } = claim;
+            self.kept.claims.entry(name).or_insert(Claim { labels, annotations, requested });
         }
-        let volumes = template.pointer("/spec/volumes").and_then(Value::as_array);
-        let config_map = |volume: &Value| volume.pointer("/configMap/name")?.as_str().map(str::to_owned);
-        let image = template.pointer("/spec/containers/0/image").and_then(Value::as_str);
-        let number = self.kept.fresh();
-        let pod = PodFacts {
-            name: name.to_owned(),
-            uid: number.to_string(),
-            resource_version: number.to_string(),
-            labels: map(&template["metadata"]["labels"]),
-            annotations: map(&template["metadata"]["annotations"]),
-            image: image.unwrap_or_default().to_owned(),
-            config_maps: volumes.into_iter().flatten().filter_map(config_map).collect(),
-            ..PodFacts::default()
-        };
+        let number = self.kept.fresh().to_string();
+        let pod =
+            PodFacts { uid: number.clone(), resource_version: number, ..PodFacts::of_template(set, name) };
         if group_of(&pod).is_some() {
             self.give_place(name);
         }

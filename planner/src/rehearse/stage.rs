@@ -182,7 +182,7 @@ impl Stage {
         for place in 0..replicas {
             let name = format!("{start}{place}");
             if !self.facts.pods.iter().any(|pod| pod.name == name) {
-                self.start_pod(name, &json);
+                self.start_pod(&name, &json);
             }
         }
         let count = self.facts.pods.iter().filter(|pod| ordinal(&pod.name).is_some()).count();
@@ -192,32 +192,17 @@ impl Stage {
         }
     }
 
-    fn start_pod(&mut self, name: String, set: &Value) {
-        let template = &set["spec"]["template"];
-        let map = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        if let Some(claim) = set["spec"]["volumeClaimTemplates"].get(0) {
-            self.bind_claim(&format!("{DATA}-{name}"), claim);
-        } else {
-            self.stores.remove(&format!("{DATA}-{name}"));
+    fn start_pod(&mut self, name: &str, set: &Value) {
+        match ClaimFacts::of_template(set, name) {
+            Some(claim) => self.bind_claim(claim),
+            None => {
+                self.stores.remove(&format!("{DATA}-{name}"));
+            }
         }
-        let volumes = template["spec"]["volumes"].as_array().into_iter().flatten();
-        let config_maps =
-            volumes.filter_map(|volume| volume["configMap"]["name"].as_str().map(str::to_owned));
-        let (node, host_ip) = self.places.get(&name).cloned().unwrap_or_else(|| self.some_node());
-        let pod = PodFacts {
-            uid: String::new(),
-            labels: map(&template["metadata"]["labels"]),
-            annotations: map(&template["metadata"]["annotations"]),
-            image: text(&template["spec"]["containers"][0]["image"]),
-            config_maps: config_maps.collect(),
-            node,
-            host_ip,
-            name,
-            ..PodFacts::default()
-        };
+        let (node, host_ip) = self.places.get(name).cloned().unwrap_or_else(|| self.some_node());
         let (uid, resource_version) = (self.fresh(), self.fresh());
-        self.facts.pods.push(PodFacts { uid, resource_version, ..pod });
+        let pod = PodFacts::of_template(set, name);
+        self.facts.pods.push(PodFacts { uid, resource_version, node, host_ip, ..pod });
     }
 
     fn some_node(&self) -> (Option<String>, Option<String>) {
@@ -225,26 +210,14 @@ impl Stage {
         node.map(|(name, node)| (Some(name.clone()), node.internal_ip.clone())).unwrap_or_default()
     }
 
-    fn bind_claim(&mut self, name: &str, template: &Value) {
-        if self.facts.claims.iter().any(|claim| claim.name == name) {
+    fn bind_claim(&mut self, claim: ClaimFacts) {
+        if self.facts.claims.iter().any(|known| known.name == claim.name) {
             return;
         }
-        let map = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
-        let text = |path: &str| template.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let size = text("/spec/resources/requests/storage").unwrap_or_default();
-        self.stores.remove(name);
+        self.stores.remove(&claim.name);
         let uid = self.fresh();
-        self.facts.claims.push(ClaimFacts {
-            name: name.to_owned(),
-            uid,
-            labels: map(&template["metadata"]["labels"]),
-            annotations: map(&template["metadata"]["annotations"]),
-            capacity: Some(size.clone()),
-            requested: size,
-            storage_class: text("/spec/storageClassName").or(Some(STORAGE_CLASS.to_owned())),
-            attributes_class: text("/spec/volumeAttributesClassName"),
-            ..ClaimFacts::default()
-        });
+        let storage_class = claim.storage_class.or(Some(STORAGE_CLASS.to_owned()));
+        self.facts.claims.push(ClaimFacts { uid, storage_class, ..claim });
     }
 
     /// Carries a step out.

@@ -130,40 +130,19 @@ impl World {
     }
 
     fn start_pod(&mut self, name: &str, set: &Value, random: &mut Random) {
-        let template = &set["spec"]["template"];
-        let image = template["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
-        let map = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
-        let volumes = template["spec"]["volumes"].as_array().unwrap();
-        let config_maps =
-            volumes.iter().filter_map(|volume| volume["configMap"]["name"].as_str().map(str::to_owned));
-        if let Some(claim) = set["spec"]["volumeClaimTemplates"].get(0) {
-            let claim_name = format!("data-{name}");
-            if !self.claims.contains_key(&claim_name) {
-                let size = claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap().to_owned();
-                let facts = ClaimFacts {
-                    name: claim_name.clone(),
-                    uid: self.fresh(),
-                    labels: map(&claim["metadata"]["labels"]),
-                    annotations: map(&claim["metadata"]["annotations"]),
-                    requested: size.clone(),
-                    capacity: Some(size),
-                    storage_class: Some("usual".to_owned()),
-                    ..ClaimFacts::default()
-                };
-                self.claims.insert(claim_name, facts);
-            }
+        if let Some(claim) = ClaimFacts::of_template(set, name)
+            && !self.claims.contains_key(&claim.name)
+        {
+            let (uid, storage_class) = (self.fresh(), Some("usual".to_owned()));
+            self.claims.insert(claim.name.clone(), ClaimFacts { uid, storage_class, ..claim });
         }
-        let bad = image.ends_with(BAD_VERSION);
+        let pod = PodFacts::of_template(set, name);
+        let bad = pod.image.ends_with(BAD_VERSION);
         let facts = PodFacts {
-            name: name.to_owned(),
             uid: self.fresh(),
             resource_version: self.fresh(),
-            labels: map(&template["metadata"]["labels"]),
-            annotations: map(&template["metadata"]["annotations"]),
-            image,
-            config_maps: config_maps.collect(),
             trouble: bad.then(|| "ImagePullBackOff".to_owned()),
-            ..PodFacts::default()
+            ..pod
         };
         let starts_in = if bad { u64::MAX } else { 1 + random.below(3) };
         self.pods.insert(name.to_owned(), Pod { facts, starts_in, settings: BTreeMap::new(), lag: 1_000 });
