@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use manifest::Validated;
 use manifest::units::ByteSize;
-use members::Members;
+use members::{Answers, Members};
 use planner::Timestamp;
 use planner::facts::Answer;
 use tokio::sync::watch;
@@ -22,11 +22,11 @@ use crate::kept_file;
 use crate::options::LocalOptions;
 use crate::placement::{Placement, Site, store};
 use crate::ports::loopback;
-use crate::questions::{Questions, copying};
+use crate::questions::{copying, questions};
 use crate::start_error::StartError;
 use crate::supervisor::{Listener, Supervisor};
 use crate::told::Told;
-use crate::world::{Answers, Errand, Refused, World, is_broker};
+use crate::world::{Errand, Refused, World, is_broker};
 
 /// What a pod has whose process nobody starts any more.
 const GIVEN_UP: &str = "CrashLoopBackOff";
@@ -42,6 +42,7 @@ pub(crate) struct Machine {
     board: Board,
     listener: Listener,
     members: Arc<dyn Members>,
+    /// What members said when they were asked last.
     answers: Answers,
     running: BTreeMap<String, Running>,
     /// Ends with the name of the member.
@@ -131,7 +132,7 @@ impl Machine {
     /// Looks at everything and does what can be done now. Returns whether anything came of it. Safe to cancel: what was
     /// not done is done by the next pass.
     pub(crate) async fn pass(&mut self) -> bool {
-        self.answers = Questions::of(&self.world, &self.site).ask(&*self.members).await;
+        self.answers = questions(&self.world, &self.site).ask(&*self.members).await;
         self.observe();
         let settled = self.world.settle(&self.answers, now());
         for event in self.told.of(&settled) {

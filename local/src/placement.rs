@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use manifest::cluster::StorageType;
 use manifest::{Role, Validated};
+use members::Answers;
 use planner::Timestamp;
 use planner::facts::PodFacts;
 use planner::names::ordinal_of;
 
 use crate::ports::{PortTooLarge, Ports, Seat, ports};
 use crate::settings::{Settings, Whereabouts, live_settings, static_settings};
-use crate::world::{Answers, Kept, Refused, World, is_broker, ordinal};
+use crate::world::{Kept, Refused, World, is_broker, ordinal};
 
 /// A member with its place on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]

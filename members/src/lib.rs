@@ -4,6 +4,7 @@
 //! | Module   | Holds                                                                       |
 //! |----------|-----------------------------------------------------------------------------|
 //! | [`real`] | the members of real clusters, and a bound on each call                      |
+//! | [`questions`] | what is asked before a plan is made, in which order                 |
 //! | `admin_port` | status and settings, by HTTP                                            |
 //! | `look`, `held`, `idle` | what a draining group holds: asked, decided, and for how long nobody reads |
 //! | `copying` | topics and subscription groups for a group that joins                      |
@@ -18,6 +19,7 @@ pub mod fake;
 mod held;
 mod idle;
 mod look;
+pub mod questions;
 pub mod real;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use std::net::SocketAddr;
 use futures::future::BoxFuture;
 use planner::facts::{Answer, DrainFacts, MemberFacts};
 
+pub use questions::{Answers, Questions};
 pub use real::Real;
 
 /// A broker's admin port and what opens it.

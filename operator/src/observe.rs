@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::future::BoxFuture;
 use k8s_openapi::ByteString;
 use kube::Client;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use planner::accepted;
 use planner::facts::{
-    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, NodeFacts, Observed, OperatorSettings,
-    StorageClassFacts,
+    Answer, ClaimFacts, ClusterFacts, Facts, NodeFacts, Observed, OperatorSettings, StorageClassFacts,
 };
 use planner::labels::{CLUSTER, COMPONENT, Part};
 use planner::names::Names;
@@ -23,10 +20,8 @@ use serde_json::Value;
 use crate::api::{self, REQUEST_TIMEOUT};
 use crate::caches::{self, Caches, ClusterKey, Entry, Json, PodEntry};
 use crate::failure::Failure;
-use crate::members::{AdminPort, Copying, Draining, Master, Members, Token};
+use crate::members::{AdminPort, Answers, Copying, Draining, Master, Members, Questions, Token};
 
-/// How many members of a cluster are asked at a time.
-const MOST_ASKED_AT_A_TIME: usize = 32;
 /// Names of ports in pods.
 const ADMIN: &str = "admin";
 const REMOTING: &str = "remoting";
@@ -47,13 +42,6 @@ pub struct Addresses {
     pub cluster: ClusterFacts,
     token: Option<Token>,
     pods: BTreeMap<String, Arc<Entry<PodEntry>>>,
-}
-
-/// What the members of a cluster say.
-pub struct Answers {
-    members: BTreeMap<String, Answer<MemberFacts>>,
-    drains: BTreeMap<u32, Answer<DrainFacts>>,
-    copies: BTreeMap<u32, Answer<u32>>,
 }
 
 /// Everything the API server says of a cluster.
@@ -176,14 +164,6 @@ impl Observer {
         })
     }
 
-    /// Asks the members.
-    pub async fn ask(&self, at: &Addresses) -> Answers {
-        // First who takes messages: what a group holds, found after it said that it takes none, is all it will ever hold.
-        let members = self.brokers(at).await;
-        let (drains, copies) = futures::join!(self.drains(at), self.copies(at));
-        Answers { members, drains, copies }
-    }
-
     /// Returns everything a plan is made from; the children are moved out of the view.
     pub fn facts(&self, view: &mut View, answers: Answers, may_roll: bool) -> Facts {
         let Addresses { cluster, pods, .. } = &view.addresses;
@@ -199,49 +179,6 @@ impl Observer {
             drains: answers.drains,
             copies: answers.copies,
         }
-    }
-
-    async fn brokers(&self, at: &Addresses) -> BTreeMap<String, Answer<MemberFacts>> {
-        let broker = Part::Brokers.component();
-        let brokers = at.pods.iter().filter(|(_, pod)| {
-            pod.facts.facts.labels.get(COMPONENT).is_some_and(|component| component == broker)
-        });
-        let mut asked: Vec<BoxFuture<'_, _>> = Vec::new();
-        for (name, _) in brokers {
-            asked.push(Box::pin(async move {
-                let answer = match at.admin_port(name) {
-                    Some(port) => self.members.status(&port).await,
-                    None => Answer::Unknown,
-                };
-                (name.clone(), answer)
-            }));
-        }
-        futures::stream::iter(asked).buffer_unordered(MOST_ASKED_AT_A_TIME).collect().await
-    }
-
-    async fn drains(&self, at: &Addresses) -> BTreeMap<u32, Answer<DrainFacts>> {
-        // All at once: one that does not answer takes its whole time.
-        let asked = at.groups_in("Draining").map(async |group| {
-            let answer = match at.draining(group) {
-                Some(draining) => self.members.drain(&draining).await,
-                None => Answer::Unknown,
-            };
-            (group, answer)
-        });
-        futures::future::join_all(asked).await.into_iter().collect()
-    }
-
-    async fn copies(&self, at: &Addresses) -> BTreeMap<u32, Answer<u32>> {
-        let mut answers = BTreeMap::new();
-        for to in at.groups_in("Joining") {
-            let from = at.groups_in("Active").find(|group| at.master_is_ready(*group));
-            let answer = match from.and_then(|from| at.copying(from, to)) {
-                Some(copying) => self.members.copies(&copying).await,
-                None => Answer::Unknown,
-            };
-            answers.insert(to, answer);
-        }
-        answers
     }
 }
 
@@ -281,6 +218,17 @@ impl Addresses {
         self.token = if secret.foreign { None } else { token(&secret.json) };
     }
 
+    /// Returns what there is to ask.
+    pub fn questions(&self) -> Questions {
+        let from = self.groups_in("Active").find(|group| self.master_is_ready(*group));
+        let copying = |to| (to, from.and_then(|from| self.copying(from, to)));
+        Questions {
+            status: self.pods_of(Part::Brokers).map(|pod| (pod.clone(), self.admin_port(pod))).collect(),
+            drains: self.groups_in("Draining").map(|group| (group, self.draining(group))).collect(),
+            copies: self.groups_in("Joining").map(copying).collect(),
+        }
+    }
+
     /// Returns a pod's uid, if it is there.
     pub fn pod_uid(&self, pod: &str) -> Option<String> {
         Some(self.pods.get(pod)?.uid.clone())
@@ -303,6 +251,13 @@ impl Addresses {
             // Addresses are those of pods: no name is looked up.
             domain: String::new(),
         }
+    }
+
+    fn pods_of(&self, part: Part) -> impl Iterator<Item = &String> {
+        let is_of = move |pod: &PodEntry| {
+            pod.facts.labels.get(COMPONENT).is_some_and(|component| component == part.component())
+        };
+        self.pods.iter().filter(move |(_, pod)| is_of(&pod.facts)).map(|(name, _)| name)
     }
 
     fn address(&self, pod: &str, port: &str) -> Option<SocketAddr> {
@@ -334,11 +289,7 @@ impl Addresses {
         let others = ["Joining", "Active", "Draining"].into_iter().flat_map(|state| self.groups_in(state));
         let others: Option<Vec<Master>> =
             others.filter(|other| *other != group).map(|other| self.master(other)).collect();
-        let name_server = Part::NameServers.component();
-        let name_servers = self.pods.iter().filter(|(_, pod)| {
-            pod.facts.facts.labels.get(COMPONENT).is_some_and(|component| component == name_server)
-        });
-        let addresses = name_servers.filter_map(|(pod, _)| self.address(pod, NAME_SERVER));
+        let addresses = self.pods_of(Part::NameServers).filter_map(|pod| self.address(pod, NAME_SERVER));
         Some(Draining {
             cluster: format!("{}/{}", self.cluster.namespace, self.cluster.name),
             master: self.master(group)?,

@@ -16,9 +16,10 @@ use crate::caches::ClusterKey;
 use crate::decide::{Decided, decide};
 use crate::events::{Events, Said, pod_of};
 use crate::failure::Failure;
+use crate::members::Answers;
 use crate::memory::Memory;
 use crate::metrics::{self, Counters};
-use crate::observe::{Answers, Observer, View};
+use crate::observe::{Observer, View};
 use crate::queue::Ended;
 use crate::slots::{self, Slots};
 
@@ -85,9 +86,11 @@ impl Reconciler {
     }
 
     async fn reconcile(&self, key: &ClusterKey, memory: &mut Memory) -> Result<Ended, Failure> {
-        let Some(at) = self.observer.addresses(key)? else { return Ok(Ended::Gone) };
-        let answers = self.observer.ask(&at).await;
-        drop(at);
+        // Members may take their time: nothing but the questions is held meanwhile, and not even those after it.
+        let at = self.observer.addresses(key)?;
+        let Some(questions) = at.map(|at| at.questions()) else { return Ok(Ended::Gone) };
+        let answers = questions.ask(&*self.observer.members).await;
+        drop(questions);
         // Nobody closes it.
         let _turn = self.turns.acquire().await;
         let Some(mut view) = self.observer.cached(key)? else { return Ok(Ended::Gone) };
@@ -253,7 +256,7 @@ impl Reconciler {
     ) -> Result<Option<(View, Plan)>, Failure> {
         let Some(mut view) = self.observer.live(key).await? else { return Ok(None) };
         self.add_strays(&mut view, memory).await?;
-        let answers = self.observer.ask(&view.addresses).await;
+        let answers = view.addresses.questions().ask(&*self.observer.members).await;
         let facts = self.observer.facts(&mut view, answers, self.slots.may(key));
         let plan = decide(&view.json, view.accepted().as_ref(), &facts, now).plan;
         Ok(Some((view, plan)))

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 
 use manifest::cluster::RocketMQCluster;
 use manifest::{Problems, Validated};
+use members::Answers;
 use planner::facts::{
-    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, OperatorSettings, PodFacts,
-    StorageClassFacts,
+    Answer, ClaimFacts, ClusterFacts, Facts, OperatorSettings, PodFacts, StorageClassFacts,
 };
 use planner::labels::{COMPONENT, GROUP};
 use planner::names::{Names, ordinal_of};
@@ -45,14 +45,6 @@ pub(crate) struct World {
     pub(crate) kept: Kept,
     /// By name.
     pub(crate) pods: BTreeMap<String, PodFacts>,
-}
-
-/// What members and name servers said when they were asked last.
-#[derive(Debug, Default)]
-pub(crate) struct Answers {
-    pub(crate) members: BTreeMap<String, Answer<MemberFacts>>,
-    pub(crate) drains: BTreeMap<u32, Answer<DrainFacts>>,
-    pub(crate) copies: BTreeMap<u32, Answer<u32>>,
 }
 
 /// What came of a pass.

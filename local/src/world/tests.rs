@@ -1,6 +1,6 @@
 //! The world with members that do as they are told at once: what the planner's steps come to here.
 
-use planner::facts::DrainFacts;
+use planner::facts::{DrainFacts, MemberFacts};
 
 use super::*;
 

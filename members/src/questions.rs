@@ -1,0 +1,133 @@
+//! What members are asked before a plan is made, in which order, and what they say.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use futures::future::{BoxFuture, OptionFuture, join, join_all};
+use planner::facts::{Answer, DrainFacts, MemberFacts};
+
+use crate::{AdminPort, Copying, Draining, Members};
+
+/// How many members of a cluster are asked at a time how they are.
+const MOST_ASKED_AT_A_TIME: usize = 32;
+
+/// Everything there is to ask. Who has no address cannot be asked, and so does not answer.
+#[derive(Debug, Default)]
+pub struct Questions {
+    /// By broker.
+    pub status: Vec<(String, Option<AdminPort>)>,
+    /// By group that drains.
+    pub drains: Vec<(u32, Option<Draining>)>,
+    /// By group that joins.
+    pub copies: Vec<(u32, Option<Copying>)>,
+}
+
+/// What members and name servers said.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// By broker.
+    pub members: BTreeMap<String, Answer<MemberFacts>>,
+    /// By group.
+    pub drains: BTreeMap<u32, Answer<DrainFacts>>,
+    pub copies: BTreeMap<u32, Answer<u32>>,
+}
+
+impl Questions {
+    /// Asks how members are, then what they hold: what is found on a group after it said that it takes no messages is all
+    /// that it will ever hold. Each question has its own limit of time. Safe to cancel.
+    pub async fn ask(&self, members: &dyn Members) -> Answers {
+        let status = asked(&self.status, |at| members.status(at));
+        let status = futures::stream::iter(status).buffer_unordered(MOST_ASKED_AT_A_TIME).collect().await;
+        // All at once: one that does not answer takes its whole time.
+        let drains = join_all(asked(&self.drains, |draining| members.drain(draining)));
+        let copies = join_all(asked(&self.copies, |copying| members.copies(copying)));
+        let (drains, copies) = join(drains, copies).await;
+        Answers {
+            members: status,
+            drains: drains.into_iter().collect(),
+            copies: copies.into_iter().collect(),
+        }
+    }
+}
+
+fn asked<'a, K: Clone + Send, Q, T: 'a>(
+    questions: &'a [(K, Option<Q>)],
+    ask: impl Fn(&Q) -> BoxFuture<'a, Answer<T>>,
+) -> impl Iterator<Item = impl Future<Output = (K, Answer<T>)>> {
+    questions.iter().map(move |(of, question)| {
+        let answer = OptionFuture::from(question.as_ref().map(&ask));
+        async move { (of.clone(), answer.await.unwrap_or_default()) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{Master, TellError, Token};
+
+    /// Members that take a moment to say how they are.
+    #[derive(Default)]
+    struct Slow(Mutex<Vec<&'static str>>);
+
+    impl Slow {
+        fn say<T>(&self, begin: &'static str, end: &'static str) -> BoxFuture<'_, Answer<T>> {
+            async move {
+                self.0.lock().unwrap().push(begin);
+                tokio::task::yield_now().await;
+                self.0.lock().unwrap().push(end);
+                Answer::Unknown
+            }
+            .boxed()
+        }
+    }
+
+    impl Members for Slow {
+        fn status(&self, _: &AdminPort) -> BoxFuture<'_, Answer<MemberFacts>> {
+            self.say("status?", "status")
+        }
+
+        fn drain(&self, _: &Draining) -> BoxFuture<'_, Answer<DrainFacts>> {
+            self.say("drain?", "drain")
+        }
+
+        fn copies(&self, _: &Copying) -> BoxFuture<'_, Answer<u32>> {
+            self.say("copies?", "copies")
+        }
+
+        fn push(&self, _: &AdminPort, _: &BTreeMap<String, String>) -> BoxFuture<'_, Result<(), TellError>> {
+            unreachable!()
+        }
+
+        fn copy_metadata(&self, _: &Copying) -> BoxFuture<'_, Result<u32, TellError>> {
+            unreachable!()
+        }
+    }
+
+    /// Otherwise a message could come in after the look and before the answer that no more come.
+    #[tokio::test]
+    async fn what_a_group_holds_is_looked_for_after_it_said_whether_it_takes_messages() {
+        let master = Master { name: "g".to_owned(), address: String::new() };
+        let copying = Copying { from: master.clone(), to: master.clone() };
+        let draining =
+            Draining { cluster: String::new(), master, other_masters: Vec::new(), name_servers: Vec::new() };
+        let port = AdminPort { address: ([127, 0, 0, 1], 1).into(), token: Token(String::new()) };
+        let questions = Questions {
+            status: vec![("g-0".to_owned(), Some(port)), ("nowhere".to_owned(), None)],
+            drains: vec![(0, Some(draining)), (1, None)],
+            copies: vec![(2, Some(copying.clone())), (3, Some(copying)), (4, None)],
+        };
+        let members = Slow::default();
+        let answers = questions.ask(&members).await;
+        let said = ["drain?", "copies?", "copies?", "drain", "copies", "copies"];
+        assert_eq!(*members.0.lock().unwrap(), [&["status?", "status"], &said[..]].concat());
+        assert_eq!(answers.members["nowhere"], Answer::Unknown);
+        assert_eq!(
+            answers.drains.keys().chain(answers.copies.keys()).collect::<Vec<_>>(),
+            [&0, &1, &2, &3, &4]
+        );
+    }
+}
