@@ -77,15 +77,18 @@ fn in_words(name: Option<&str>) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_a_stranger_says_is_repeated_in_bounds() {
-        let master = Identity {
+    fn master() -> Identity {
+        Identity {
             store_id: "aa".into(),
             cluster: "C1".into(),
             broker_name: "G1".into(),
             broker_id: 0,
             created_at: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_says_is_repeated_in_bounds() {
         let joins = Joins::default();
         for n in 0..10 * MAX_TOLD {
             let name = format!("{n}\n{}", "x".repeat(100_000));
@@ -98,7 +101,7 @@ mod tests {
                 broker_id: Some(1),
                 store_id: None,
             };
-            let why = joins.check(&master, &slave, "127.0.0.1:1".parse().unwrap()).unwrap_err();
+            let why = joins.check(&master(), &slave, "127.0.0.1:1".parse().unwrap()).unwrap_err();
             assert!(why.len() < 500 && !why.contains('\n') && why.contains(&format!("group {n}")), "{why}");
         }
         assert_eq!(joins.told.lock().len(), MAX_TOLD);
@@ -106,13 +109,6 @@ mod tests {
 
     #[test]
     fn only_slaves_of_the_masters_group_may_join_and_others_hear_both_identities() {
-        let master = Identity {
-            store_id: "aa".into(),
-            cluster: "C1".into(),
-            broker_name: "G1".into(),
-            broker_id: 0,
-            created_at: 1,
-        };
         let joins = Joins::default();
         let check = |cluster: &str, name: &str, id: i64, store: &str| {
             let slave = ExchangeHaInfo {
@@ -124,7 +120,7 @@ mod tests {
                 broker_id: Some(id),
                 store_id: Some(store.into()),
             };
-            joins.check(&master, &slave, "127.0.0.1:1".parse().unwrap())
+            joins.check(&master(), &slave, "127.0.0.1:1".parse().unwrap())
         };
         assert_eq!(check("C1", "G1", 1, "bb"), Ok(()));
         for (cluster, name, id, store, remedy) in [
