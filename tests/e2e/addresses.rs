@@ -7,37 +7,22 @@ use protocol::codes::RequestCode;
 use protocol::requests::Fields;
 use tests::talk::Talk;
 
-use crate::cluster::{Cluster, LONG};
+use crate::cluster::{Cluster, LONG, Manifest};
 use crate::kube::{Kube, until};
 use crate::say;
 
-fn manifest(namespace: &str) -> String {
-    format!(
-        "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: ways
-spec:
-  version: \"0.1.0\"
-  nameServers: {{ replicas: 2 }}
-  brokers:
-    config: {{ mappedFileSizeCommitLog: 64MiB }}
-    groups: 1
-    replicasPerGroup: 2
-    autoCreateTopics: true
-    storage: {{ size: 1Gi }}
+/// Runs checks through every listener, moves a broker, and takes a listener away.
+pub fn addresses(kube: &Kube, namespace: &str) -> String {
+    let more = format!(
+        "    autoCreateTopics: true
   listeners:
   - {{ name: internal, type: PodService, port: 10911 }}
   - {{ name: node, type: NodePort, port: 20911, nodePort: {{ addressType: InternalIP }} }}
   - {{ name: named, type: Template, port: 30911, advertised: {{ hostTemplate: \"{{pod}}-named.{namespace}.svc\" }} }}
 "
-    )
-}
-
-/// Runs checks through every listener, moves a broker, and takes a listener away.
-pub fn addresses(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, &manifest(namespace));
-    cluster.wait_ready(LONG);
+    );
+    let manifest = Manifest { name_servers: 2, more: &more, ..Manifest::named("ways") };
+    let cluster = Cluster::ready(kube, namespace, &manifest);
     let mut figures = Vec::new();
     for (listener, begins) in [("internal", "10.198."), ("node", "10.197.0.1"), ("named", "ways-broker-0-")] {
         let servers = match listener {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, LONG, pod_name, uid};
+use crate::cluster::{Cluster, LONG, Manifest, pod_name, uid};
 use crate::kube::{Kube, until};
 use crate::load::Options;
 use crate::say;
@@ -24,25 +24,10 @@ const KINDS: &[(&str, &str)] = &[
     ("statefulsets", "/apis/apps/v1"),
 ];
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: kids
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 2 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 1
-    replicasPerGroup: 2
-    storage: { size: 1Gi }
-";
-
 /// Deletes every child and changes some.
 pub fn children(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
-    let load = cluster.load(&Options::default());
+    let manifest = Manifest { name_servers: 2, ..Manifest::named("kids") };
+    let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
     let mut slowest = (Duration::ZERO, String::new());
     let mut count = 0;
     for (kind, api) in KINDS {

@@ -13,6 +13,45 @@ pub const LONG: Duration = Duration::from_secs(180);
 /// How long a group of checks may take; core takes half a minute on a machine of its own.
 const CHECKS: Duration = Duration::from_secs(300);
 
+/// The manifest of a scenario's cluster. Its logs are small: there are many on one disk.
+pub struct Manifest<'a> {
+    pub name: &'a str,
+    pub name_servers: u32,
+    pub groups: u32,
+    pub replicas: u32,
+    /// What stands in the braces of the brokers' `storage`.
+    pub storage: &'a str,
+    /// Lines below the brokers' storage, indented like it or like `brokers`.
+    pub more: &'a str,
+}
+
+impl<'a> Manifest<'a> {
+    /// Returns a name server, and a group of two.
+    pub fn named(name: &'a str) -> Manifest<'a> {
+        Manifest { name, name_servers: 1, groups: 1, replicas: 2, storage: "size: 1Gi", more: "" }
+    }
+
+    /// Returns it as YAML.
+    pub fn text(&self) -> String {
+        let Manifest { name, name_servers, groups, replicas, storage, more } = self;
+        format!(
+            "apiVersion: gantry.rs/v1alpha1
+kind: RocketMQCluster
+metadata:
+  name: {name}
+spec:
+  version: \"0.1.0\"
+  nameServers: {{ replicas: {name_servers} }}
+  brokers:
+    config: {{ mappedFileSizeCommitLog: 64MiB }}
+    groups: {groups}
+    replicasPerGroup: {replicas}
+    storage: {{ {storage} }}
+{more}"
+        )
+    }
+}
+
 /// A cluster.
 pub struct Cluster<'a> {
     pub kube: &'a Kube,
@@ -30,6 +69,25 @@ impl<'a> Cluster<'a> {
         let cluster = Cluster::named(kube, namespace, manifest);
         kube.apply(namespace, manifest);
         cluster
+    }
+
+    /// Applies a manifest and waits until the cluster is Ready.
+    pub fn ready(kube: &'a Kube, namespace: &str, manifest: &Manifest<'_>) -> Cluster<'a> {
+        let cluster = Cluster::apply(kube, namespace, &manifest.text());
+        cluster.wait_ready(LONG);
+        cluster
+    }
+
+    /// Applies a manifest, waits until the cluster is Ready, and starts the Java client against it.
+    pub fn under_load(
+        kube: &'a Kube,
+        namespace: &str,
+        manifest: &Manifest<'_>,
+        options: &Options<'_>,
+    ) -> (Cluster<'a>, Load) {
+        let cluster = Cluster::ready(kube, namespace, manifest);
+        let load = cluster.load(options);
+        (cluster, load)
     }
 
     /// Returns the cluster of a manifest that is applied otherwise.

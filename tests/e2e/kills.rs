@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, LONG, is_ready, pod_name, restarts};
+use crate::cluster::{Cluster, LONG, Manifest, is_ready, pod_name, restarts};
 use crate::install::SYSTEM;
 use crate::kube::{Kube, during, script, until};
 use crate::load::{Ledger, Load, Options};
@@ -16,26 +16,11 @@ const API_AWAY: Duration = Duration::from_secs(60);
 /// How long a client may wait for an answer when nothing that serves it is hit, on a busy machine.
 const UNNOTICED: Duration = Duration::from_secs(2);
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: kills
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 2 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 2
-    replicasPerGroup: 2
-    replication: { mode: Sync, requiredAcks: 2 }
-    storage: { size: 1Gi }
-";
-
 /// One after the other, and healed in between.
 pub fn kills(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
-    let load = cluster.load(&Options::default());
+    let more = "    replication: { mode: Sync, requiredAcks: 2 }\n";
+    let manifest = Manifest { name_servers: 2, groups: 2, more, ..Manifest::named("kills") };
+    let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
     let mut figures = Vec::new();
     for _ in 0..tests::setting::setting("E2E_ROUNDS", 1) {
         for (what, hit) in [

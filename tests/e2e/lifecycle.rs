@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, LONG, condition, pod_name, restarts, uid};
+use crate::cluster::{Cluster, LONG, Manifest, condition, pod_name, restarts, uid};
 use crate::kube::{Kube, during, until};
 use crate::load::Options;
 use crate::say;
@@ -11,26 +11,10 @@ use crate::say;
 /// How long is looked whether nothing happens.
 const STAYS: Duration = Duration::from_secs(10);
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: life
-spec:
-  version: \"0.1.0\"
-  deletion: { protection: true }
-  nameServers: { replicas: 1 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 1
-    replicasPerGroup: 2
-    storage: { size: 1Gi }
-";
-
 /// From apply to the end, with messages that outlive a stop.
 pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
-    let load = cluster.load(&Options::default());
+    let manifest = Manifest { more: "  deletion: { protection: true }\n", ..Manifest::named("life") };
+    let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
 
     let before = brokers(&cluster);
     for replicas in [3, 2] {
@@ -83,9 +67,8 @@ pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
     gone(&cluster);
     assert_eq!(claims(&cluster).len(), 2, "policy Retain keeps the volumes");
 
-    let again = MANIFEST.replace("protection: true", "policy: Delete").replace("name: life", "name: brief");
-    let brief = Cluster::apply(kube, namespace, &again);
-    brief.wait_ready(LONG);
+    let again = Manifest { more: "  deletion: { policy: Delete }\n", ..Manifest::named("brief") };
+    let brief = Cluster::ready(kube, namespace, &again);
     kube.ctl(&format!("delete rktmq -n {namespace} brief --wait=false"));
     gone(&brief);
     assert_eq!(claims(&brief).len(), 0, "policy Delete removes the volumes");

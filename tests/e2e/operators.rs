@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, LONG, pod_name, uid};
+use crate::cluster::{Cluster, LONG, Manifest, pod_name, uid};
 use crate::install::{SYSTEM, helm};
 use crate::kube::{Kube, during};
 use crate::load::Options;
@@ -12,26 +12,11 @@ use crate::load::Options;
 const SETTLED: Duration = Duration::from_secs(20);
 const SECOND: &str = "second-operator";
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: twice
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 1 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 1
-    replicasPerGroup: 2
-    storage: { size: 1Gi }
-";
-
 /// Installs a second one beside the first, lets both make, scale and restart a cluster, and removes it.
 pub fn two(kube: &Kube, namespace: &str) -> String {
     let _second = Second::install(kube);
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
-    let load = cluster.load(&Options::default());
+    let manifest = Manifest::named("twice");
+    let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
     cluster.scale(2);
     cluster.until_settled(LONG);
     load.until("the new group takes messages", LONG, |ledger| ledger.acknowledged_by("twice-broker-1") > 50);

@@ -7,28 +7,15 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cluster::{Cluster, LONG, pod_name, uid};
+use crate::cluster::{Cluster, LONG, Manifest, pod_name, uid};
 use crate::kube::Kube;
 use crate::load::Options;
 use crate::say;
 
-const GOOD: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: good
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 1 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 1
-    replicasPerGroup: 1
-    storage: { size: 1Gi }
-";
-
 /// Every file, and a bad edit of a cluster that runs.
 pub fn refusals(kube: &Kube, namespace: &str) -> String {
-    let good = Cluster::apply(kube, namespace, GOOD);
+    let good = Manifest { replicas: 1, ..Manifest::named("good") };
+    let good = Cluster::apply(kube, namespace, &good.text());
     let mut wrong = Vec::new();
     let (mut by_server, mut by_operator) = (0, 0);
     for (name, text) in files() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, LONG, is_ready, pod_name, restarts, uid};
+use crate::cluster::{Cluster, LONG, Manifest, is_ready, pod_name, restarts, uid};
 use crate::install::NEXT_VERSION;
 use crate::kube::{Kube, until};
 use crate::load::{Ledger, Load, Options};
@@ -14,25 +14,10 @@ use crate::say;
 /// Two masters, each 35 s without producers and then a restart; and the rest.
 const ROLL: Duration = Duration::from_secs(300);
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: roll
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 2 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 2
-    replicasPerGroup: 2
-    storage: { size: 1Gi }
-";
-
 /// A live setting, an upgrade, and a setting that needs a restart.
 pub fn rolling(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
-    let load = cluster.load(&Options::default());
+    let manifest = Manifest { name_servers: 2, groups: 2, ..Manifest::named("roll") };
+    let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
 
     let before = identities(&cluster);
     cluster.patch(r#"{"brokers": {"autoCreateTopics": true, "storage": {"fileReservedTime": "48h"}}}"#);

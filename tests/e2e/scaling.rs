@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, LONG};
+use crate::cluster::{Cluster, LONG, Manifest};
 use crate::kube::{Kube, during, until};
 use crate::load::{Ledger, Options};
 use crate::say;
@@ -12,27 +12,12 @@ use crate::say;
 /// Two looks for routes of a client, and one to be sure; with the default (60 s) the scenario only takes longer.
 const MIN_DRAIN: Duration = Duration::from_secs(35);
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: scale
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 2 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 1
-    replicasPerGroup: 2
-    scaleIn: { minDrainTime: 35s }
-    storage: { size: 1Gi }
-";
-
 /// 1 to 3 to 2 groups, a scale-in taken back in between; no send fails, nothing is lost, and the group that goes waits for
 /// its consumers.
 pub fn groups(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
-    let load = cluster.load(&Options::default());
+    let more = "    scaleIn: { minDrainTime: 35s }\n";
+    let manifest = Manifest { name_servers: 2, more, ..Manifest::named("scale") };
+    let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
 
     cluster.scale(3);
     cluster.until_settled(LONG);

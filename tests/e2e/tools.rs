@@ -3,43 +3,30 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use crate::cluster::{Cluster, LONG};
+use crate::cluster::{Cluster, LONG, Manifest};
 use crate::install::binaries;
 use crate::kube::{Kube, run, script};
 use crate::say;
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: tools
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 1 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 2
-    replicasPerGroup: 1
-    storage: { size: 1Gi }
-";
-
 /// `gantry plan --live`, `status` and `explain`.
 pub fn tools(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
+    let manifest = Manifest { groups: 2, replicas: 1, ..Manifest::named("tools") };
+    let cluster = Cluster::ready(kube, namespace, &manifest);
+    let manifest = manifest.text();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let plan = |text: &str| {
         let file = folder.path().join("cluster.yaml");
         fs::write(&file, text).expect("a file in our own folder");
         gantry(namespace, &["plan", "--live", &file.display().to_string()])
     };
-    let same = plan(MANIFEST);
+    let same = plan(&manifest);
     assert_eq!(same.status.code(), Some(0), "nothing to do: {}", words(&same));
-    let restart = plan(&MANIFEST.replace("config: { ", "config: { maxMessageSize: 8MiB, "));
+    let restart = plan(&manifest.replace("config: { ", "config: { maxMessageSize: 8MiB, "));
     assert_eq!(restart.status.code(), Some(2), "{}", words(&restart));
     for word in ["tools-broker-0-0", "tools-broker-1-0", "maxMessageSize"] {
         assert!(words(&restart).contains(word), "the plan names {word}: {}", words(&restart));
     }
-    let refused = plan(&MANIFEST.replace("size: 1Gi", "size: 512Mi"));
+    let refused = plan(&manifest.replace("size: 1Gi", "size: 512Mi"));
     assert_eq!(refused.status.code(), Some(1), "{}", words(&refused));
     assert!(words(&refused).contains("spec.brokers.storage.size"), "{}", words(&refused));
     let before = cluster.get().map(|cluster| cluster["metadata"]["generation"].clone());

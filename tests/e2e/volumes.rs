@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, LONG, is_ready, restarts};
+use crate::cluster::{Cluster, LONG, Manifest, is_ready, restarts};
 use crate::kube::{Kube, during, run, script, until};
 use crate::load::Options;
 use crate::say;
@@ -12,25 +12,12 @@ use crate::say;
 /// How long is looked whether something stays as it is.
 const STAYS: Duration = Duration::from_secs(15);
 
-const MANIFEST: &str = "apiVersion: gantry.rs/v1alpha1
-kind: RocketMQCluster
-metadata:
-  name: vols
-spec:
-  version: \"0.1.0\"
-  nameServers: { replicas: 1 }
-  brokers:
-    config: { mappedFileSizeCommitLog: 64MiB }
-    groups: 2
-    replicasPerGroup: 2
-    storage: { size: 1Gi, storageClassName: expandable }
-";
-
 /// One after the other, on one cluster whose messages are read at the end.
 pub fn volumes(kube: &Kube, namespace: &str) -> String {
-    let cluster = Cluster::apply(kube, namespace, MANIFEST);
-    cluster.wait_ready(LONG);
-    let load = cluster.load(&Options { rate: 50, ..Options::default() });
+    let storage = "size: 1Gi, storageClassName: expandable";
+    let manifest = Manifest { groups: 2, storage, ..Manifest::named("vols") };
+    let options = Options { rate: 50, ..Options::default() };
+    let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &options);
     let swapped = swapped(&cluster);
     let lost = lost(&cluster);
     let grown = grown(&cluster);
