@@ -11,7 +11,7 @@
 //! | `cluster.rs` | a running cluster: launch, ready, edit, failed, stop |
 //! | `world/` | pure: what an API server would hold; carries out the planner's steps |
 //! | `machine.rs` | makes processes, folders and files of the world, and owns them |
-//! | `questions.rs` | whom to ask what before a plan is made |
+//! | `questions.rs` | where members are reached, so that they can be asked |
 //! | `told.rs` | pure: what the user hears of plans, once |
 //! | `settings.rs`, `placement.rs` | pure: a member's settings, folder and ports on this machine |
 //! | `ports.rs` | pure: who listens where |

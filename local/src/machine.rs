@@ -22,7 +22,7 @@ use crate::kept_file;
 use crate::options::LocalOptions;
 use crate::placement::{Placement, Site, store};
 use crate::ports::loopback;
-use crate::questions::{copying, questions};
+use crate::questions::{groups, questions};
 use crate::start_error::StartError;
 use crate::supervisor::{Listener, Supervisor};
 use crate::told::Told;
@@ -330,7 +330,7 @@ impl Machine {
                 }
             }
             Errand::CopyMetadata { to } => {
-                let Some(copying) = copying(&self.world, &self.site, to) else { return };
+                let Some(copying) = groups(&self.world, &self.site).copying_to(to) else { return };
                 if let Err(error) = self.members.copy_metadata(&copying).await {
                     self.note(error.to_string());
                 }

@@ -4,7 +4,7 @@
 //! | Module   | Holds                                                                       |
 //! |----------|-----------------------------------------------------------------------------|
 //! | [`real`] | the members of real clusters, and a bound on each call                      |
-//! | [`questions`] | what is asked before a plan is made, in which order                 |
+//! | `questions` | what is asked before a plan is made, whom and in which order            |
 //! | `admin_port` | status and settings, by HTTP                                            |
 //! | `look`, `held`, `idle` | what a draining group holds: asked, decided, and for how long nobody reads |
 //! | `copying` | topics and subscription groups for a group that joins                      |
@@ -19,7 +19,7 @@ pub mod fake;
 mod held;
 mod idle;
 mod look;
-pub mod questions;
+mod questions;
 pub mod real;
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use futures::future::BoxFuture;
 use planner::facts::{Answer, DrainFacts, MemberFacts};
 
-pub use questions::{Answers, Questions};
+pub use questions::{Answers, Group, Groups, Questions};
 pub use real::Real;
 
 /// A broker's admin port and what opens it.

@@ -1,4 +1,4 @@
-//! What members are asked before a plan is made, in which order, and what they say.
+//! What members are asked before a plan is made, whom and in which order, and what they say.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,31 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, OptionFuture, join, join_all};
 use planner::facts::{Answer, DrainFacts, MemberFacts};
 
-use crate::{AdminPort, Copying, Draining, Members};
+use crate::{AdminPort, Copying, Draining, Master, Members};
 
 /// How many members of a cluster are asked at a time how they are.
 const MOST_ASKED_AT_A_TIME: usize = 32;
+
+/// A cluster's groups, as they are recorded and reached.
+#[derive(Debug)]
+pub struct Groups {
+    /// See [`Draining::cluster`].
+    pub cluster: String,
+    pub groups: Vec<Group>,
+    /// See [`Draining::name_servers`].
+    pub name_servers: Vec<String>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Group {
+    pub index: u32,
+    /// `Joining`, `Active`, `Draining` or `Removing`.
+    pub state: String,
+    /// Nobody as long as it has no address.
+    pub master: Option<Master>,
+    pub master_is_ready: bool,
+}
 
 /// Everything there is to ask. Who has no address cannot be asked, and so does not answer.
 #[derive(Debug, Default)]
@@ -32,7 +53,44 @@ pub struct Answers {
     pub copies: BTreeMap<u32, Answer<u32>>,
 }
 
+impl Groups {
+    /// Returns the masters of two groups.
+    pub fn copying(&self, from: u32, to: u32) -> Option<Copying> {
+        let master = |index| self.groups.iter().find(|group| group.index == index)?.master.clone();
+        Some(Copying { from: master(from)?, to: master(to)? })
+    }
+
+    /// Returns from where a group that joins gets its topics: the first group that takes messages.
+    pub fn copying_to(&self, to: u32) -> Option<Copying> {
+        let from = self.groups.iter().find(|group| group.state == "Active" && group.master_is_ready)?;
+        self.copying(from.index, to)
+    }
+
+    /// Returns who knows what a group still holds. One that cannot be asked would make consumers look idle, so then nobody
+    /// is.
+    fn draining(&self, group: &Group) -> Option<Draining> {
+        let others =
+            self.groups.iter().filter(|other| other.index != group.index && other.state != "Removing");
+        Some(Draining {
+            cluster: self.cluster.clone(),
+            master: group.master.clone()?,
+            other_masters: others.map(|other| other.master.clone()).collect::<Option<Vec<Master>>>()?,
+            name_servers: self.name_servers.clone(),
+        })
+    }
+}
+
 impl Questions {
+    /// Returns what there is to ask these brokers, by name, and groups.
+    pub fn of(brokers: Vec<(String, Option<AdminPort>)>, of: &Groups) -> Questions {
+        let in_state = |state| of.groups.iter().filter(move |group| group.state == state);
+        Questions {
+            status: brokers,
+            drains: in_state("Draining").map(|group| (group.index, of.draining(group))).collect(),
+            copies: in_state("Joining").map(|group| (group.index, of.copying_to(group.index))).collect(),
+        }
+    }
+
     /// Asks how members are, then what they hold: what is found on a group after it said that it takes no messages is all
     /// that it will ever hold. Each question has its own limit of time. Safe to cancel.
     pub async fn ask(&self, members: &dyn Members) -> Answers {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::ByteString;
 use kube::Client;
 use kube::api::{ApiResource, DynamicObject, ListParams};
+use manifest::cluster::status::GroupStatus;
 use planner::accepted;
 use planner::facts::{
     Answer, ClaimFacts, ClusterFacts, Facts, NodeFacts, Observed, OperatorSettings, StorageClassFacts,
@@ -20,7 +21,7 @@ use serde_json::Value;
 use crate::api::{self, REQUEST_TIMEOUT};
 use crate::caches::{self, Caches, ClusterKey, Entry, Json, PodEntry};
 use crate::failure::Failure;
-use crate::members::{AdminPort, Answers, Copying, Draining, Master, Members, Questions, Token};
+use crate::members::{AdminPort, Answers, Group, Groups, Master, Members, Questions, Token};
 
 /// Names of ports in pods.
 const ADMIN: &str = "admin";
@@ -220,12 +221,30 @@ impl Addresses {
 
     /// Returns what there is to ask.
     pub fn questions(&self) -> Questions {
-        let from = self.groups_in("Active").find(|group| self.master_is_ready(*group));
-        let copying = |to| (to, from.and_then(|from| self.copying(from, to)));
-        Questions {
-            status: self.pods_of(Part::Brokers).map(|pod| (pod.clone(), self.admin_port(pod))).collect(),
-            drains: self.groups_in("Draining").map(|group| (group, self.draining(group))).collect(),
-            copies: self.groups_in("Joining").map(copying).collect(),
+        let brokers = self.pods_of(Part::Brokers).map(|pod| (pod.clone(), self.admin_port(pod)));
+        Questions::of(brokers.collect(), &self.groups())
+    }
+
+    /// Returns where groups are reached.
+    pub fn groups(&self) -> Groups {
+        let names = self.names();
+        let group = |status: &GroupStatus| {
+            let index = u32::try_from(status.index).ok()?;
+            let (pod, name) = (names.broker(index, 0), status.name.clone());
+            let address = self.address(&pod, REMOTING).map(|address| address.to_string());
+            let facts = self.pods.get(&pod).map(|pod| &pod.facts.facts);
+            Some(Group {
+                index,
+                state: status.state.clone(),
+                master: address.map(|address| Master { name, address }),
+                master_is_ready: facts.is_some_and(|pod| pod.ready && !pod.terminating),
+            })
+        };
+        let name_servers = self.pods_of(Part::NameServers).filter_map(|pod| self.address(pod, NAME_SERVER));
+        Groups {
+            cluster: format!("{}/{}", self.cluster.namespace, self.cluster.name),
+            groups: self.cluster.status.brokers.group_statuses.iter().filter_map(group).collect(),
+            name_servers: name_servers.map(|address| address.to_string()).collect(),
         }
     }
 
@@ -237,11 +256,6 @@ impl Addresses {
     /// Returns where a broker is asked and told, as far as known.
     pub fn admin_port(&self, pod: &str) -> Option<AdminPort> {
         Some(AdminPort { address: self.address(pod, ADMIN)?, token: self.token.clone()? })
-    }
-
-    /// Returns the masters of two groups.
-    pub fn copying(&self, from: u32, to: u32) -> Option<Copying> {
-        Some(Copying { from: self.master(from)?, to: self.master(to)? })
     }
 
     fn names(&self) -> Names {
@@ -264,38 +278,6 @@ impl Addresses {
         let pod = &self.pods.get(pod)?.facts;
         let ip: IpAddr = pod.ip?;
         Some(SocketAddr::new(ip, *pod.ports.get(port)?))
-    }
-
-    fn master(&self, group: u32) -> Option<Master> {
-        let statuses = &self.cluster.status.brokers.group_statuses;
-        let status = statuses.iter().find(|status| u32::try_from(status.index) == Ok(group))?;
-        let address = self.address(&self.names().broker(group, 0), REMOTING)?;
-        Some(Master { name: status.name.clone(), address: address.to_string() })
-    }
-
-    fn master_is_ready(&self, group: u32) -> bool {
-        let pod = self.pods.get(&self.names().broker(group, 0));
-        pod.is_some_and(|pod| pod.facts.facts.ready && !pod.facts.facts.terminating)
-    }
-
-    fn groups_in(&self, state: &'static str) -> impl Iterator<Item = u32> + '_ {
-        let groups = self.cluster.status.brokers.group_statuses.iter();
-        groups.filter(move |group| group.state == state).filter_map(|group| u32::try_from(group.index).ok())
-    }
-
-    /// Returns who knows what a group still holds. One that cannot be asked would make consumers look idle, so then nobody
-    /// is.
-    fn draining(&self, group: u32) -> Option<Draining> {
-        let others = ["Joining", "Active", "Draining"].into_iter().flat_map(|state| self.groups_in(state));
-        let others: Option<Vec<Master>> =
-            others.filter(|other| *other != group).map(|other| self.master(other)).collect();
-        let addresses = self.pods_of(Part::NameServers).filter_map(|pod| self.address(pod, NAME_SERVER));
-        Some(Draining {
-            cluster: format!("{}/{}", self.cluster.namespace, self.cluster.name),
-            master: self.master(group)?,
-            other_masters: others?,
-            name_servers: addresses.map(|address| address.to_string()).collect(),
-        })
     }
 }
 

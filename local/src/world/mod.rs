@@ -187,12 +187,6 @@ impl World {
         pods
     }
 
-    /// Returns the groups that are recorded to be in a state: `Joining`, `Active`, `Draining`, `Removing`.
-    pub(crate) fn groups_in_state<'a>(&'a self, state: &'a str) -> impl Iterator<Item = u32> + 'a {
-        let groups = self.kept.status.brokers.group_statuses.iter().filter(move |group| group.state == state);
-        groups.filter_map(|group| u32::try_from(group.index).ok())
-    }
-
     /// Returns a group's first member, if it is there.
     pub(crate) fn master(&self, group: u32) -> Option<&PodFacts> {
         self.pods.get(&self.names().broker(group, 0))
