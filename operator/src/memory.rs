@@ -79,12 +79,9 @@ impl Memory {
 
     /// Remembers what was done and returns how often in a row just this was, once that is too often.
     pub fn repeated(&mut self, done: Vec<Action>) -> Option<u32> {
-        // Members take settings over in their own time.
-        let told =
-            |action: &Action| matches!(action, Action::PushConfig { .. } | Action::CopyMetadata { .. });
         let done: Vec<Action> = done.into_iter().map(without_version).collect();
         let digest = digest(&done);
-        let same = !done.is_empty() && digest == self.last && !done.iter().all(told);
+        let same = !done.is_empty() && digest == self.last && !done.iter().all(Action::only_tells);
         self.repeats = if same { self.repeats + 1 } else { 0 };
         self.last = digest;
         (self.repeats >= MOST_REPEATS).then_some(self.repeats + 1)

@@ -112,10 +112,8 @@ impl Reconciler {
         if let Some(failure) = outcome.failure.or(outcome.untold) {
             return Err(failure);
         }
-        let told =
-            |action: &Action| matches!(action, Action::PushConfig { .. } | Action::CopyMetadata { .. });
         let done: Vec<Action> = outcome.done.into_iter().map(|step| step.action).collect();
-        let (nothing_done, only_told) = (done.is_empty(), done.iter().all(told));
+        let (nothing_done, only_told) = (done.is_empty(), done.iter().all(Action::only_tells));
         let steps: Vec<&str> = done.iter().map(metrics::name).collect();
         let steps = steps.join(", ");
         if let Some(times) = memory.repeated(done) {

@@ -106,6 +106,13 @@ pub struct Waiting {
     pub blocked: bool,
 }
 
+impl Action {
+    /// Whether it only tells a member something, which members take over in their own time.
+    pub fn only_tells(&self) -> bool {
+        matches!(self, Action::PushConfig { .. } | Action::CopyMetadata { .. })
+    }
+}
+
 impl Step {
     /// Whether an old view must not lead to this step: what disturbs someone; what is recorded for good; and making a
     /// StatefulSet, which could be that of a group that was removed meanwhile.
