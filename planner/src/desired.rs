@@ -36,11 +36,7 @@ const NAME_SERVER: i32 = 9876;
 
 impl<'a> Desired<'a> {
     pub(crate) fn new(validated: &'a Validated, facts: &'a Facts, now: Timestamp) -> Desired<'a> {
-        let names = Names {
-            cluster: validated.name().to_owned(),
-            namespace: facts.cluster.namespace.clone(),
-            domain: validated.cluster().spec.dns.cluster_domain.clone(),
-        };
+        let names = Names::of(validated, &facts.cluster.namespace);
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         Desired { validated, effective: resolve(validated), names, facts, now }
     }

@@ -1,5 +1,7 @@
 //! What everything is called: objects, pods, addresses. Names are a function of the cluster's, so that they stay.
 
+use manifest::Validated;
+
 /// Names of one cluster's things.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -10,6 +12,15 @@ pub struct Names {
 }
 
 impl Names {
+    /// Returns the names of a manifest's cluster in this namespace.
+    pub fn of(validated: &Validated, namespace: &str) -> Names {
+        Names {
+            cluster: validated.name().to_owned(),
+            namespace: namespace.to_owned(),
+            domain: validated.cluster().spec.dns.cluster_domain.clone(),
+        }
+    }
+
     pub fn internal_secret(&self) -> String {
         format!("{}-internal", self.cluster)
     }

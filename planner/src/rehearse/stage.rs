@@ -41,11 +41,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(validated: &Validated, facts: Facts, now: Timestamp) -> Stage {
-        let names = Names {
-            cluster: validated.name().to_owned(),
-            namespace: facts.cluster.namespace.clone(),
-            domain: validated.cluster().spec.dns.cluster_domain.clone(),
-        };
+        let names = Names::of(validated, &facts.cluster.namespace);
         let noted = facts
             .claims
             .iter()
