@@ -38,6 +38,9 @@ const LIVE_FIELDS: &[&str] = &[
 
 const REVISION: &str = "configRevision";
 
+/// Settings by ordinal.
+type Files = BTreeMap<u32, BTreeMap<String, String>>;
+
 /// Whether a broker takes the setting over while it runs.
 pub(crate) fn is_live(key: &str) -> bool {
     let in_map =
@@ -49,9 +52,12 @@ pub(crate) fn is_live(key: &str) -> bool {
 pub(super) fn build(desired: &Desired, shape: &Shape, group: u32, of_group: &GroupShape) -> Object {
     let name = desired.names.live_config(group);
     let observed = observed(desired, group);
-    let files: BTreeMap<u32, BTreeMap<String, String>> =
+    let files: Files =
         (0..of_group.addressed).map(|ordinal| (ordinal, settings(desired, shape, group, ordinal))).collect();
-    let before = observed.map(|observed| read_all(&observed.json)).unwrap_or_default();
+    // What others put beside them says nothing, and stays.
+    let read_before =
+        |ordinal: &u32| Some((*ordinal, read(&observed?.json, &desired.names.broker(group, *ordinal))?));
+    let before: Files = files.keys().filter_map(read_before).collect();
     let revision = revision(desired, group, &files, &before);
     let annotations = json!({
         PERMISSION_SINCE: since(desired, observed, PERMISSION_SINCE, same("brokerPermission", &files, &before)),
@@ -114,14 +120,6 @@ pub(crate) fn time_of(json: &Value, annotation: &str) -> Option<Timestamp> {
     json.get("metadata")?.get("annotations")?.get(annotation)?.as_str()?.parse().ok()
 }
 
-type Files = BTreeMap<String, BTreeMap<String, String>>;
-
-fn read_all(json: &Value) -> Files {
-    let Some(Value::Object(data)) = json.get("data") else { return Files::new() };
-    let file = |(name, text): (&String, &Value)| Some((name.clone(), parse(text.as_str()?)?));
-    data.iter().filter_map(file).collect()
-}
-
 fn parse(text: &str) -> Option<BTreeMap<String, String>> {
     let pair = |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     text.lines().map(pair).collect()
@@ -129,20 +127,13 @@ fn parse(text: &str) -> Option<BTreeMap<String, String>> {
 
 /// The one before where nothing changed, unless a broker has a later one: then the API server was set back, and the broker
 /// would run on with settings that nobody has any more. An old view of the ConfigMap looks the same, but cannot be written.
-fn revision(
-    desired: &Desired,
-    group: u32,
-    files: &BTreeMap<u32, BTreeMap<String, String>>,
-    before: &Files,
-) -> u64 {
+fn revision(desired: &Desired, group: u32, files: &Files, before: &Files) -> u64 {
     let old = before.values().filter_map(revision_of).max();
-    let named = files.iter().map(|(ordinal, file)| (file_name(&desired.names.broker(group, *ordinal)), file));
-    let unchanged = before.len() == files.len()
-        && named.into_iter().all(|(name, file)| {
-            let mut with_revision = file.clone();
-            with_revision.extend(old.map(|old| (REVISION.to_owned(), old.to_string())));
-            before.get(&name) == Some(&with_revision)
-        });
+    let unchanged = files.iter().all(|(ordinal, file)| {
+        let mut with_revision = file.clone();
+        with_revision.extend(old.map(|old| (REVISION.to_owned(), old.to_string())));
+        before.get(ordinal) == Some(&with_revision)
+    });
     let taken_over = files.keys().filter_map(|ordinal| {
         let Answer::Known(member) = desired.facts.members.get(&desired.names.broker(group, *ordinal))? else {
             return None;
@@ -163,7 +154,7 @@ fn next_revision(old: Option<u64>, now_s: u64) -> u64 {
 }
 
 /// Whether all pods have what they had; pods that are new decide nothing.
-fn same(key: &str, files: &BTreeMap<u32, BTreeMap<String, String>>, before: &Files) -> bool {
+fn same(key: &str, files: &Files, before: &Files) -> bool {
     let new = files.values().next().and_then(|file| file.get(key));
     before.values().all(|file| file.get(key) == new)
 }

@@ -208,6 +208,17 @@ fn members_take_over_settings_that_a_backup_brought_back() {
 }
 
 #[test]
+fn a_foreign_key_in_live_settings_is_left_there_and_changes_nothing() {
+    let live = ObjectRef::new(Kind::ConfigMap, "mq-broker-0-live");
+    for (key, text) in [("theirs", ""), ("theirs", "a=b"), ("mq-broker-0-7.properties", "a=b")] {
+        let mut world = settled(TWO_BY_TWO);
+        world.objects.get_mut(&live).unwrap().json["data"][key] = json!(text);
+        world.now = Timestamp::from_second(world.now.as_second() + 60).unwrap();
+        assert_eq!(world.live_plan().steps, [], "{key}: {text}");
+    }
+}
+
+#[test]
 fn a_manifest_counts_as_observed_when_nothing_of_it_is_left_to_be_written_or_told() {
     let mut world = settled(TWO_BY_TWO);
     let before = world.cluster.generation;
