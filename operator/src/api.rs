@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, TypeMeta};
 use kube::client::ClientBuilder;
 use kube::{Api, Client, Config};
 use planner::object::Kind;
@@ -20,6 +20,9 @@ pub const CLUSTER_MANAGER: &str = "gantry-operator/cluster";
 pub const CHILD_MANAGER: &str = "gantry-operator/role";
 pub const STATUS_MANAGER: &str = "gantry-operator/status";
 
+/// The kinds of the Prometheus operator.
+const MONITORS: [Kind; 2] = [Kind::PodMonitor, Kind::PrometheusRule];
+
 /// Makes a client that counts its requests.
 ///
 /// # Errors
@@ -31,6 +34,11 @@ pub fn client(mut config: Config, counters: Counters) -> Result<Client, kube::Er
         request
     });
     Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
+}
+
+/// Returns the kinds of children, those of the Prometheus operator only where there are any.
+pub fn kinds(monitoring: bool) -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(move |kind| monitoring || !MONITORS.contains(kind))
 }
 
 /// Returns where a kind of child is found.
@@ -71,13 +79,19 @@ pub fn objects(client: &Client, resource: &ApiResource, namespace: Option<&str>)
     }
 }
 
+/// Adds of which kind an object is: lists leave it out.
+pub fn typed(object: DynamicObject, resource: &ApiResource) -> DynamicObject {
+    let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+    DynamicObject { types: Some(types), ..object }
+}
+
 /// Whether the kinds of the Prometheus operator are served here and may be read in a namespace, or in all. Asked once, at
 /// the start.
 ///
 /// # Errors
 /// The API server did not answer.
 pub async fn has_monitoring_kinds(client: &Client, namespace: Option<&str>) -> Result<bool, kube::Error> {
-    for kind in [Kind::PodMonitor, Kind::PrometheusRule] {
+    for kind in MONITORS {
         let one = ListParams::default().limit(1);
         match objects(client, &resource(kind), namespace).list(&one).await {
             Ok(_) => {}

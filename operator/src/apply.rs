@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use manifest::cluster::ClusterStatus;
 use planner::labels::FINALIZER;
@@ -87,7 +87,7 @@ impl Executor {
                     uid: Some(uid.clone()),
                     resource_version: Some(resource_version.clone()),
                 };
-                let pods = api::objects(&self.client, &api::pods(), Some(&view.addresses.cluster.namespace));
+                let pods = self.objects(view, &api::pods());
                 let params = DeleteParams::default().preconditions(only);
                 let what = format!("delete pod {pod}");
                 Failure::within(REQUEST_TIMEOUT, &what, pods.delete(pod, &params)).await?;
@@ -98,14 +98,18 @@ impl Executor {
                 self.merge(view, &api::claims(), claim, uid, patch).await
             }
             Action::DeleteClaim { claim, uid } => {
-                let claims =
-                    api::objects(&self.client, &api::claims(), Some(&view.addresses.cluster.namespace));
+                let claims = self.objects(view, &api::claims());
                 let params = DeleteParams::default().preconditions(of_uid(uid));
                 let what = format!("delete volume claim {claim}");
                 Failure::within(REQUEST_TIMEOUT, &what, claims.delete(claim, &params)).await?;
                 Ok(Taken::Done)
             }
         }
+    }
+
+    /// Returns the objects of a kind in the cluster's namespace.
+    fn objects(&self, view: &View, resource: &ApiResource) -> Api<DynamicObject> {
+        api::objects(&self.client, resource, Some(&view.addresses.cluster.namespace))
     }
 
     fn may_write(&self) -> Result<(), Failure> {
@@ -125,7 +129,7 @@ impl Executor {
         } });
         let params =
             PatchParams { field_manager: Some(CLUSTER_MANAGER.to_owned()), ..PatchParams::default() };
-        let clusters = api::objects(&self.client, &api::clusters(), Some(&cluster.namespace));
+        let clusters = self.objects(view, &api::clusters());
         let what = format!("set finalizers of {}", cluster.name);
         let patched = send(&clusters, &cluster.name, &params, Patch::Merge(patch), &what).await?;
         if finalizers.is_empty() && cluster.deleting {
@@ -149,7 +153,7 @@ impl Executor {
         object.metadata.uid = Some(cluster.uid.clone());
         object.data = json!({ "status": status });
         let params = PostParams { field_manager: Some(STATUS_MANAGER.to_owned()), ..PostParams::default() };
-        let clusters = api::objects(&self.client, &resource, Some(&cluster.namespace));
+        let clusters = self.objects(view, &resource);
         let what = format!("write status of {}", cluster.name);
         let replaced = clusters.replace_status(&cluster.name, &params, &object);
         self.keep_cluster(view, Failure::within(REQUEST_TIMEOUT, &what, replaced).await?);
@@ -157,24 +161,19 @@ impl Executor {
     }
 
     async fn create(&self, view: &View, reference: &ObjectRef, json: Value) -> Result<Taken, Failure> {
-        let objects = api::objects(
-            &self.client,
-            &api::resource(reference.kind),
-            Some(&view.addresses.cluster.namespace),
-        );
+        let objects = self.objects(view, &api::resource(reference.kind));
         let object = dynamic(json)?;
         let params = PostParams { field_manager: Some(CHILD_MANAGER.to_owned()), ..PostParams::default() };
         let what = format!("create {reference}");
-        match tokio::time::timeout(REQUEST_TIMEOUT, objects.create(&params, &object)).await {
-            Ok(Ok(created)) => {
+        match Failure::in_time(REQUEST_TIMEOUT, &what, objects.create(&params, &object)).await? {
+            Ok(created) => {
                 self.keep_child(view, reference, created);
                 Ok(Taken::Done)
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 && status.reason == "AlreadyExists" => {
+            Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
                 Ok(Taken::Exists(reference.clone()))
             }
-            Ok(Err(error)) => Err(Failure::of(&what, error)),
-            Err(_) => Err(Failure::Unanswered { what, why: format!("no answer within {REQUEST_TIMEOUT:?}") }),
+            Err(error) => Err(Failure::of(&what, error)),
         }
     }
 
@@ -186,11 +185,7 @@ impl Executor {
         resource_version: Option<&str>,
     ) -> Result<Taken, Failure> {
         let reference = &object.reference;
-        let objects = api::objects(
-            &self.client,
-            &api::resource(reference.kind),
-            Some(&view.addresses.cluster.namespace),
-        );
+        let objects = self.objects(view, &api::resource(reference.kind));
         let mut json = object.json.clone();
         json["metadata"]["uid"] = json!(uid);
         if let Some(version) = resource_version {
@@ -255,8 +250,7 @@ impl Executor {
         uid: &str,
         params: DeleteParams,
     ) -> Result<Taken, Failure> {
-        let namespace = &view.addresses.cluster.namespace;
-        let objects = api::objects(&self.client, &api::resource(reference.kind), Some(namespace));
+        let objects = self.objects(view, &api::resource(reference.kind));
         let what = format!("delete {reference}");
         let params = params.preconditions(of_uid(uid));
         let answer =
@@ -267,6 +261,7 @@ impl Executor {
                 self.keep_child(view, reference, object);
             }
             _ => {
+                let namespace = &view.addresses.cluster.namespace;
                 self.caches.children_of(reference.kind).remove(namespace, &reference.name, uid, None);
             }
         }
@@ -274,7 +269,7 @@ impl Executor {
     }
 
     async fn evict(&self, view: &View, pod: &str, uid: &str, version: &str) -> Result<Taken, Failure> {
-        let pods = api::objects(&self.client, &api::pods(), Some(&view.addresses.cluster.namespace));
+        let pods = self.objects(view, &api::pods());
         let eviction = json!({
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -285,24 +280,23 @@ impl Executor {
         let params = PostParams::default();
         // The client's own call sends no preconditions.
         let request = pods.create_subresource::<_, Value>("eviction", pod, &params, &eviction);
-        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-            Ok(Ok(_)) => Ok(Taken::Done),
+        match Failure::in_time(REQUEST_TIMEOUT, &what, request).await? {
+            Ok(_) => Ok(Taken::Done),
             // The disruption budget says no: someone else disturbs the group just now.
-            Ok(Err(kube::Error::Api(status))) if status.code == 429 => Ok(Taken::NotYet(status.message)),
-            Ok(Err(error)) => Err(Failure::of(&what, error)),
-            Err(_) => Err(Failure::Unanswered { what, why: format!("no answer within {REQUEST_TIMEOUT:?}") }),
+            Err(kube::Error::Api(status)) if status.code == 429 => Ok(Taken::NotYet(status.message)),
+            Err(error) => Err(Failure::of(&what, error)),
         }
     }
 
     async fn merge(
         &self,
         view: &View,
-        resource: &kube::api::ApiResource,
+        resource: &ApiResource,
         name: &str,
         uid: &str,
         patch: &Value,
     ) -> Result<Taken, Failure> {
-        let objects = api::objects(&self.client, resource, Some(&view.addresses.cluster.namespace));
+        let objects = self.objects(view, resource);
         let mut patch = patch.clone();
         patch["metadata"]["uid"] = json!(uid);
         let what = format!("patch {} {name}", resource.kind);
@@ -316,16 +310,14 @@ impl Executor {
     }
 
     /// What was written is known at once: the next look need not wait for the watch.
-    fn keep_child(&self, view: &View, reference: &ObjectRef, mut object: DynamicObject) {
-        let resource = api::resource(reference.kind);
-        object.types = Some(kube::api::TypeMeta { api_version: resource.api_version, kind: resource.kind });
+    fn keep_child(&self, view: &View, reference: &ObjectRef, object: DynamicObject) {
+        let object = api::typed(object, &api::resource(reference.kind));
         let key = ClusterKey::new(&view.addresses.cluster.namespace, &view.addresses.cluster.name);
         keep(self.caches.children_of(reference.kind), &key, &reference.name, object);
     }
 
-    fn keep_cluster(&self, view: &View, mut object: DynamicObject) {
-        let resource = api::clusters();
-        object.types = Some(kube::api::TypeMeta { api_version: resource.api_version, kind: resource.kind });
+    fn keep_cluster(&self, view: &View, object: DynamicObject) {
+        let object = api::typed(object, &api::clusters());
         let key = ClusterKey::new(&view.addresses.cluster.namespace, &view.addresses.cluster.name);
         keep(&self.caches.clusters, &key, &view.addresses.cluster.name, object);
     }

@@ -83,11 +83,21 @@ impl Failure {
         what: &str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Failure> {
-        match tokio::time::timeout(limit, request).await {
-            Ok(answer) => answer.map_err(|error| Failure::of(what, error)),
-            Err(_) => {
-                Err(Failure::Unanswered { what: what.to_owned(), why: format!("no answer within {limit:?}") })
-            }
-        }
+        Failure::in_time(limit, what, request).await?.map_err(|error| Failure::of(what, error))
+    }
+
+    /// Waits for an answer of the API server, whatever it says.
+    ///
+    /// # Errors
+    /// It did not answer in time.
+    pub async fn in_time<T>(
+        limit: Duration,
+        what: &str,
+        request: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        tokio::time::timeout(limit, request).await.map_err(|_| Failure::Unanswered {
+            what: what.to_owned(),
+            why: format!("no answer within {limit:?}"),
+        })
     }
 }

@@ -104,15 +104,11 @@ impl Observer {
         let read =
             |object| Entry::<Json>::read(object).map(|entry| entry.facts.tree()).map_err(Failure::Unreadable);
         let mut view = self.view(read(cluster)?)?;
-        let monitors = [Kind::PodMonitor, Kind::PrometheusRule];
-        for kind in
-            Kind::ALL.into_iter().filter(|kind| self.settings.monitoring_kinds || !monitors.contains(kind))
-        {
+        for kind in api::kinds(self.settings.monitoring_kinds) {
             let resource = api::resource(kind);
-            for mut object in self.list(key, &resource).await? {
+            for object in self.list(key, &resource).await? {
                 let name = object.metadata.name.clone().unwrap_or_default();
-                object.types = Some(types(&resource));
-                view.add_child(kind, name, read(object)?);
+                view.add_child(kind, name, read(api::typed(object, &resource))?);
             }
         }
         for object in self.list(key, &api::pods()).await? {
@@ -142,9 +138,8 @@ impl Observer {
         let objects = api::objects(&self.client, &resource, Some(namespace));
         let what = format!("read {reference}");
         let found = Failure::within(REQUEST_TIMEOUT, &what, objects.get_opt(&reference.name)).await?;
-        let Some(mut object) = found else { return Ok(None) };
-        object.types = Some(types(&resource));
-        let read = Entry::<Json>::read(object).map_err(Failure::Unreadable)?;
+        let Some(object) = found else { return Ok(None) };
+        let read = Entry::<Json>::read(api::typed(object, &resource)).map_err(Failure::Unreadable)?;
         Ok(Some(read.facts.tree()))
     }
 
@@ -181,10 +176,6 @@ impl Observer {
             copies: answers.copies,
         }
     }
-}
-
-fn types(resource: &ApiResource) -> kube::api::TypeMeta {
-    kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() }
 }
 
 impl View {

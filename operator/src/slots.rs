@@ -21,14 +21,13 @@ impl Slots {
 
     /// Whether a cluster may begin.
     pub fn may(&self, key: &ClusterKey) -> bool {
-        let taken = self.taken.lock();
-        taken.contains(key) || taken.len() < self.most
+        self.has_place(&self.taken.lock(), key)
     }
 
     /// Takes a place, unless another was faster.
     pub fn take(&self, key: &ClusterKey) -> bool {
         let mut taken = self.taken.lock();
-        let may = taken.contains(key) || taken.len() < self.most;
+        let may = self.has_place(&taken, key);
         if may {
             taken.insert(key.clone());
         }
@@ -38,6 +37,10 @@ impl Slots {
     /// Gives the place back, if there is one.
     pub fn free(&self, key: &ClusterKey) {
         self.taken.lock().remove(key);
+    }
+
+    fn has_place(&self, taken: &HashSet<ClusterKey>, key: &ClusterKey) -> bool {
+        taken.contains(key) || taken.len() < self.most
     }
 }
 

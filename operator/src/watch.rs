@@ -12,7 +12,6 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use planner::labels::CLUSTER;
-use planner::object::Kind;
 use rand::Rng;
 use tokio::sync::Notify;
 
@@ -80,8 +79,7 @@ pub fn start(
         all.start(api::clusters(), namespace, Of::Itself, &caches.clusters);
         all.start(api::pods(), namespace, Of::Label, &caches.pods);
         all.start(api::claims(), namespace, Of::Label, &caches.claims);
-        let monitors = [Kind::PodMonitor, Kind::PrometheusRule];
-        for kind in Kind::ALL.into_iter().filter(|kind| scope.monitoring || !monitors.contains(kind)) {
+        for kind in api::kinds(scope.monitoring) {
             all.start(api::resource(kind), namespace, Of::Label, caches.children_of(kind));
         }
     }
@@ -222,15 +220,10 @@ impl<F: Facts> Watch<F> {
         }
     }
 
-    fn put(&self, mut object: DynamicObject) {
+    fn put(&self, object: DynamicObject) {
         let Some(key) = self.of.key(&object) else { return };
         let name = object.metadata.name.clone().unwrap_or_default();
-        // Lists leave it out.
-        object.types = Some(kube::api::TypeMeta {
-            api_version: self.resource.api_version.clone(),
-            kind: self.resource.kind.clone(),
-        });
-        match Entry::read(object) {
+        match Entry::read(api::typed(object, &self.resource)) {
             Ok(entry) => {
                 let known = (self.of == Of::Itself).then(|| self.shelf.get(&key, &name)).flatten();
                 let asks = known.is_none_or(|known| known.facts.asks_otherwise(&entry.facts));
