@@ -74,7 +74,8 @@ pub(crate) struct Connected {
 pub(crate) struct Held {
     pub(crate) remaining: u64,
     pub(crate) idle: BTreeMap<String, Idle>,
-    pub(crate) ordered_topics: Vec<String>,
+    /// Ordered topics that have part in `remaining`.
+    pub(crate) unread_ordered: Vec<String>,
     pub(crate) top_lags: Vec<String>,
 }
 
@@ -141,9 +142,7 @@ pub(crate) fn held(found: &Found) -> Held {
     let mut held = Held::default();
     let mut lags: Vec<(u64, String)> = Vec::new();
     for (name, topic) in &found.topics {
-        if topic.ordered && !topic.queues.is_empty() {
-            held.ordered_topics.push(name.clone());
-        }
+        let before = held.remaining;
         let own = match kind(name) {
             Kind::Delayed => lag(topic, |queue| found.delay_offsets.get(&(queue + 1)).copied()),
             Kind::Half => lag(topic, |queue| found.offsets(name, HALF_READER)?.get(&queue).copied()),
@@ -157,6 +156,9 @@ pub(crate) fn held(found: &Found) -> Held {
         if own > 0 {
             held.remaining = held.remaining.saturating_add(own);
             lags.push((own, format!("{name}: {own}")));
+        }
+        if topic.ordered && held.remaining > before {
+            held.unread_ordered.push(name.clone());
         }
     }
     lags.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
@@ -356,13 +358,20 @@ mod tests {
     }
 
     #[test]
-    fn ordered_topics_are_named_when_they_have_queues() {
-        let mut found = Found::default();
-        for (name, ordered, bounds) in [("a", true, &[(0, 0)][..]), ("b", true, &[]), ("c", false, &[(0, 0)])]
-        {
-            found.topics.insert(name.to_owned(), Topic { ordered, ..queues(bounds) });
+    fn ordered_topics_are_named_while_members_have_them_to_read() {
+        let read =
+            |offset: i64| connect(found("T", &[(0, 5)], "g", &[(0, offset)]), "g", &[subscribes(&["T"])]);
+        let nobody = found("T", &[(0, 5)], "g", &[(0, 3)]);
+        let cases = [
+            ("some is left", read(3), true, &["T"][..]),
+            ("some is left of another topic", read(3), false, &[]),
+            ("everything is read", read(5), true, &[]),
+            ("nobody is there to read it", nobody, true, &[]),
+        ];
+        for (name, mut found, ordered, expected) in cases {
+            found.topics.values_mut().for_each(|topic| topic.ordered = ordered);
+            assert_eq!(held(&found).unread_ordered, expected, "{name}");
         }
-        assert_eq!(held(&found).ordered_topics, ["a"]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Asks brokers and name servers what a draining group still holds; what that means is decided in `held.rs`.
 
+use std::collections::BTreeSet;
+
 use client::{CallError, Client, Connections, RequestError, namesrv, replica, survey};
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::bodies::connection::ConsumerConnection;
 use protocol::bodies::heartbeat::MessageModel;
+use protocol::bodies::route::{QueueData, TopicRouteData};
 use protocol::bodies::topic_config::{TopicConfig, perm};
 use protocol::codes::ResponseCode;
 
@@ -80,29 +83,49 @@ pub(crate) async fn look(connections: &Connections, draining: &Draining) -> Resu
     Ok(Seen { found, moved })
 }
 
-/// Whether each name server says that producers are not led to the group. All of the broker's topics are asked for: a
-/// name server may have taken only an older registration.
-pub(crate) async fn routes_are_read_only(
-    connections: &Connections,
-    draining: &Draining,
-) -> Result<bool, LookError> {
+/// How producers are led to a group.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Led {
+    /// Whether a route does, or there is nobody to ask.
+    pub(crate) by_routes: bool,
+    /// Topics with an order configuration that names the group: their producers send to all groups that it names,
+    /// whatever the routes say.
+    pub(crate) by_order: BTreeSet<String>,
+}
+
+/// Asks each name server how it leads producers to the group. All of the broker's topics are asked for: a name server
+/// may have taken only an older registration.
+pub(crate) async fn led(connections: &Connections, draining: &Draining) -> Result<Led, LookError> {
     let master = open(connections, &draining.master).await?;
     let topics: Vec<String> = replica::topics(&master).await?.topic_config_table.into_keys().collect();
     let name_servers = each(draining.name_servers.iter().map(|address| connections.to(address))).await?;
     let pairs = topics.iter().flat_map(|topic| name_servers.iter().map(move |client| (topic, client)));
-    let group = &draining.master.name;
-    let leads = each(pairs.map(|(topic, client)| leads_producers(client, topic, group)));
-    let leads = leads.await?;
+    let routes =
+        each(pairs.map(|(topic, client)| route(client, topic).map_ok(move |at| (topic, at)))).await?;
     // Nobody to ask is no answer.
-    Ok(!leads.is_empty() && !leads.contains(&true))
+    let mut led = Led { by_routes: routes.is_empty(), ..Led::default() };
+    for (topic, route) in &routes {
+        let Some(route) = route else { continue };
+        led.note(topic, route, &draining.master.name);
+    }
+    Ok(led)
 }
 
-async fn leads_producers(client: &Client, topic: &str, group: &str) -> Result<bool, RequestError> {
-    match namesrv::topic_route(client, topic).await {
-        Ok(route) => {
-            Ok(route.queue_datas.iter().any(|at| at.broker_name == group && perm::is_writeable(at.perm)))
+impl Led {
+    fn note(&mut self, topic: &str, route: &TopicRouteData, group: &str) {
+        let writes = |at: &QueueData| at.broker_name == group && perm::is_writeable(at.perm);
+        self.by_routes |= route.queue_datas.iter().any(writes);
+        let mut named = route.order_topic_conf.iter().flat_map(|conf| conf.split(';'));
+        if named.any(|entry| entry.split(':').next() == Some(group)) {
+            self.by_order.insert(topic.to_owned());
         }
-        Err(error) if error.refusal() == Some(ResponseCode::TOPIC_NOT_EXIST) => Ok(false),
+    }
+}
+
+async fn route(client: &Client, topic: &str) -> Result<Option<TopicRouteData>, RequestError> {
+    match namesrv::topic_route(client, topic).await {
+        Ok(route) => Ok(Some(route)),
+        Err(error) if error.refusal() == Some(ResponseCode::TOPIC_NOT_EXIST) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -134,4 +157,31 @@ where
 {
     let requests: Vec<F> = requests.collect();
     stream::iter(requests).buffered(REQUESTS_AT_ONCE).map_err(LookError::from).try_collect().boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_an_order_configuration_names_gets_messages_whatever_its_queues_permit() {
+        let queues =
+            |perm: i32| vec![QueueData { broker_name: "g-1".to_owned(), perm, ..QueueData::default() }];
+        let cases = [
+            ("a route", queues(perm::READ | perm::WRITE), None, true, false),
+            ("a route to another group", queues(perm::READ), None, false, false),
+            ("an order", queues(perm::READ), Some("g-0:4;g-1:4"), false, true),
+            ("an order of one group, without queues", vec![], Some("g-1:4"), false, true),
+            ("an order of others", queues(perm::READ), Some("g-0:4;g-10:4"), false, false),
+            ("no order", queues(perm::READ), Some(""), false, false),
+        ];
+        for (name, queue_datas, order, by_routes, by_order) in cases {
+            let order_topic_conf = order.map(str::to_owned);
+            let route = TopicRouteData { queue_datas, order_topic_conf, ..TopicRouteData::default() };
+            let mut led = Led::default();
+            led.note("T", &route, "g-1");
+            let by_order = by_order.then(|| "T".to_owned()).into_iter().collect();
+            assert_eq!(led, Led { by_routes, by_order }, "{name}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::admin_port::{AdminPorts, properties_text};
 use crate::copying::{self, CopyError};
 use crate::held::{Held, held};
 use crate::idle::IdleTimes;
-use crate::look::{self, LookError, Seen};
+use crate::look::{self, Led, LookError, Seen};
 use crate::{AdminPort, Copying, Draining, Members, TellError};
 
 /// How long a look at a drain or a comparison may take, waiting for its turn included.
@@ -65,31 +65,33 @@ impl Real {
         let looked = self.bounded(LOOK_TIMEOUT, async |connections| {
             let held = at_rest(|| look::look(&connections, &draining));
             let held = held.await.map_err(|error| error.to_string())?;
-            let read_only = look::routes_are_read_only(&connections, &draining).await;
-            Ok::<_, String>((held, read_only))
+            let led = look::led(&connections, &draining).await;
+            Ok::<_, String>((held, led))
         });
         let (group, cluster) = (&draining.master.name, &draining.cluster);
-        let (held, read_only) = match looked.await.flatten() {
+        let (held, led) = match looked.await.flatten() {
             Ok(looked) => looked,
             Err(why) => {
                 debug!(cluster, group, "not known what it holds: {why}");
                 return Answer::Unknown;
             }
         };
-        if let Err(why) = &read_only {
+        let led = led.unwrap_or_else(|why| {
             debug!(cluster, group, "not known where producers are led: {why}");
-        }
+            // A name server that does not say may lead producers to it.
+            Led { by_routes: true, ..Led::default() }
+        });
         let times = self.idle.lock().note((cluster, group), &held.idle, Instant::now());
         let idle = held.idle.into_iter().map(|(name, idle)| {
             let idle_for = times.get(&name).copied().map_or(Answer::Unknown, Answer::Known);
             IdleGroup { name, remaining: idle.remaining, idle_for }
         });
         Answer::Known(DrainFacts {
-            // A name server that does not say may lead producers to it.
-            routes_are_read_only: read_only.unwrap_or(false),
+            routes_are_read_only: !led.by_routes,
             remaining: held.remaining,
             idle: idle.collect(),
-            ordered_topics: held.ordered_topics,
+            unread_ordered: held.unread_ordered,
+            order_configured: led.by_order.into_iter().collect(),
             top_lags: held.top_lags,
         })
     }

@@ -220,8 +220,11 @@ pub struct DrainFacts {
     pub remaining: u64,
     /// Consumer groups that have not read everything and have no members, and for how long nobody has seen one.
     pub idle: Vec<IdleGroup>,
-    /// Topics whose messages are ordered and that have queues here.
-    pub ordered_topics: Vec<String>,
+    /// Ordered topics of which members have messages to read: part of `remaining`.
+    pub unread_ordered: Vec<String>,
+    /// Topics with an order configuration (`ORDER_TOPIC_CONFIG` of a name server) that names the group: their producers
+    /// send to it whatever its routes say.
+    pub order_configured: Vec<String>,
     /// The consumer groups that are furthest behind, at most 10, as they stand in the status.
     pub top_lags: Vec<String>,
 }

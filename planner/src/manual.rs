@@ -177,9 +177,13 @@ pub const MANUAL: &[Reason] = &[
     ),
     entry(
         "OrderedTopic",
-        "A group that goes has queues of topics whose messages are in order: moving their producers would break it.",
-        "Stop these producers until their messages are read, or keep the group; `brokers.scaleIn.policy: Force` gives the \
-         order up.",
+        "A group that goes has unread messages of a topic whose messages are in order, or the order configuration of a topic \
+         names the group. Messages with one key that are sent meanwhile go to another group, where they may be read before \
+         those that are left.",
+        "Stop the topic's producers until everything is read; then the group goes by itself, and they can start again. To \
+         keep the order throughout, stop them before you lower `brokers.groups`. If the message speaks of the order \
+         configuration, put it again without the group: `mqadmin updateOrderConf -m put`. `brokers.scaleIn.policy: Force` \
+         skips the whole drain: unread messages of all topics stay behind on the group's volumes, or are deleted with them.",
     ),
     entry(
         "Paused",

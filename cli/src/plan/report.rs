@@ -57,7 +57,7 @@ pub struct Wait {
 }
 
 /// Reasons with which a change is refused: it cannot come to its end.
-const REFUSALS: [&str; 12] = [
+const REFUSALS: [&str; 11] = [
     "InvalidSpec",
     "UnknownConfigKey",
     "ForbiddenConfigKey",
@@ -66,7 +66,6 @@ const REFUSALS: [&str; 12] = [
     "NameCollision",
     "LastWritableGroup",
     "Refused",
-    "OrderedTopic",
     "ShrinkRefused",
     "ExpansionUnsupported",
     "Blocked",

@@ -50,12 +50,12 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
             "what its consumers have read is not known yet".to_owned(),
         );
     };
-    if let Some(topic) = found.ordered_topics.first() {
+    if let Some(topic) = found.order_configured.first() {
         let text = format!(
-            "topic {topic} is ordered: with fewer groups its order would break; raise spec.brokers.groups again, or set \
-             scaleIn.policy to Force"
+            "the order configuration of topic {topic} names it, so producers of {topic} send to it; take it out with mqadmin \
+             updateOrderConf"
         );
-        return waiting("OrderedTopic", "Draining", text);
+        return waiting("OrderedTopic", "WriteDisabled", text);
     }
     if !found.routes_are_read_only {
         return waiting(
@@ -67,13 +67,13 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
     let late = elapsed(drain.started, drain.now) > drain.timeout;
     if found.remaining > 0 {
         let text = format!("consumers have {} messages to read", found.remaining);
-        return match late {
-            true => waiting(
-                "TimedOut",
-                "Draining",
-                format!("{text} after {}s; start them", drain.timeout.as_secs()),
-            ),
-            false => waiting("Draining", "Draining", text),
+        if late {
+            let after = drain.timeout.as_secs();
+            return waiting("TimedOut", "Draining", format!("{text} after {after}s; start them"));
+        }
+        return match found.unread_ordered.first() {
+            Some(topic) => waiting("OrderedTopic", "Draining", unread_ordered(topic, found)),
+            None => waiting("Draining", "Draining", text),
         };
     }
     if let Some(idle) = found.idle.iter().find(|idle| !is_ignored(drain, idle.idle_for)) {
@@ -94,6 +94,17 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
         );
     }
     Progress::Drained
+}
+
+/// Says what keeps the order: that of messages with one key is the order of one queue, and without this group they go to
+/// another one, where they may be read before those that are left here.
+fn unread_ordered(topic: &str, found: &DrainFacts) -> String {
+    let unread = found.idle.iter().map(|idle| idle.remaining).fold(found.remaining, u64::saturating_add);
+    format!(
+        "topic {topic} is ordered and has messages to read: stop its producers until they are read, and the group goes by \
+         itself; scaleIn.policy Force skips the whole drain: {unread} unread messages of all topics stay behind or are \
+         deleted"
+    )
 }
 
 fn is_ignored(drain: &Drain, idle_for: Answer<Duration>) -> bool {
@@ -141,7 +152,8 @@ mod tests {
         let empty = DrainFacts { routes_are_read_only: true, ..DrainFacts::default() };
         let led_to = DrainFacts::default();
         let full = DrainFacts { remaining: 5, ..empty.clone() };
-        let ordered = DrainFacts { ordered_topics: vec!["t".to_owned()], ..empty.clone() };
+        let ordered = DrainFacts { unread_ordered: vec!["t".to_owned()], ..full.clone() };
+        let configured = DrainFacts { order_configured: vec!["t".to_owned()], ..empty.clone() };
         let idle = |idle_for| DrainFacts {
             idle: vec![IdleGroup { name: "g".to_owned(), remaining: 3, idle_for }],
             ..empty.clone()
@@ -163,6 +175,8 @@ mod tests {
             ("messages are left", drain(Answer::Known(&full), 90), "Draining"),
             ("for too long", drain(Answer::Known(&full), 2_000), "TimedOut"),
             ("order would break", drain(Answer::Known(&ordered), 90), "OrderedTopic"),
+            ("order would break for too long", drain(Answer::Known(&ordered), 2_000), "TimedOut"),
+            ("an order names it", drain(Answer::Known(&configured), 90), "OrderedTopic"),
             ("an idle group", drain(Answer::Known(&hour), 90), "IdleGroup"),
             ("an idle group, too short", drop(&hour, 7_200), "IdleGroup"),
             ("an idle group, nobody knows how long", drop(&unknown, 60), "IdleGroup"),
@@ -180,5 +194,32 @@ mod tests {
         for (name, drain, expected) in cases {
             assert_eq!(short(&decide(&drain)).0, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_waits_for_an_order_names_the_topic_the_way_out_and_what_force_gives_up() {
+        let idle = IdleGroup { name: "g".to_owned(), remaining: 3, idle_for: Answer::Unknown };
+        let unread = DrainFacts {
+            routes_are_read_only: true,
+            remaining: 5,
+            idle: vec![idle],
+            unread_ordered: vec!["orders".to_owned()],
+            ..DrainFacts::default()
+        };
+        let configured = DrainFacts { order_configured: vec!["orders".to_owned()], ..unread.clone() };
+        let said = |found| match decide(&drain(Answer::Known(found), 90)) {
+            Progress::Waiting { message, .. } => message,
+            Progress::Drained => panic!("it waits"),
+        };
+        assert_eq!(
+            said(&unread),
+            "topic orders is ordered and has messages to read: stop its producers until they are read, and the group goes by \
+             itself; scaleIn.policy Force skips the whole drain: 8 unread messages of all topics stay behind or are deleted"
+        );
+        assert_eq!(
+            said(&configured),
+            "the order configuration of topic orders names it, so producers of orders send to it; take it out with mqadmin \
+             updateOrderConf"
+        );
     }
 }
