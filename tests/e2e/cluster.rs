@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::kube::{Kube, until};
-use crate::load::{Load, Options};
+use crate::load::{Load, Options, client_pod};
 
 /// How long anything may take that is not measured: the machine may be busy with other scenarios.
 pub const LONG: Duration = Duration::from_secs(180);
@@ -234,25 +234,12 @@ impl<'a> Cluster<'a> {
         let Cluster { kube, namespace, .. } = self;
         let pod = format!("{}-{name}", self.name);
         let options = options.join(", ");
-        let manifest = format!(
-            "apiVersion: v1
-kind: Pod
-metadata: {{ name: {pod} }}
-spec:
-  restartPolicy: Never
-  terminationGracePeriodSeconds: 0
-  automountServiceAccountToken: false
-  enableServiceLinks: false
-  securityContext: {{ runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{ type: RuntimeDefault }} }}
-  containers:
-  - name: checks
-    image: gantry-kube/clients:1
-    imagePullPolicy: Never
-    securityContext: {{ allowPrivilegeEscalation: false, capabilities: {{ drop: [ALL] }} }}
+        let more = format!(
+            "    name: checks
     command: [ clients, {client}, --namesrv, \"{servers}\", {options} ]
 "
         );
-        kube.apply(namespace, &manifest);
+        kube.apply(namespace, &client_pod(&format!("name: {pod}"), &more));
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}");
         let ended = until(&format!("{namespace}/{pod} ends"), CHECKS, || {
             let phase =

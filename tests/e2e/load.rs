@@ -78,27 +78,15 @@ impl Load {
     /// When they do not.
     pub fn start(kube: &Kube, namespace: &str, name_servers: &str, options: &Options<'_>) -> Load {
         let Options { name, client, rate, node } = options;
-        let manifest = format!(
-            "apiVersion: v1
-kind: Pod
-metadata: {{ name: {name}, labels: {{ app: load }} }}
-spec:
-  restartPolicy: Never
-  terminationGracePeriodSeconds: 0
-  automountServiceAccountToken: false
-  enableServiceLinks: false
-  securityContext: {{ runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{ type: RuntimeDefault }} }}
-  nodeSelector: {{ kubernetes.io/hostname: node{node} }}
-  containers:
-  - name: load
-    image: gantry-kube/clients:1
-    imagePullPolicy: Never
-    securityContext: {{ allowPrivilegeEscalation: false, capabilities: {{ drop: [ALL] }} }}
+        let metadata = format!("name: {name}, labels: {{ app: load }}");
+        let more = format!(
+            "    name: load
     env: [ {{ name: MAIN, value: acceptance.Load }}, {{ name: HEAP, value: 256m }} ]
     command: [ clients, {client}, --namesrv, \"{name_servers}\", --topic, {name}, --rate, \"{rate}\" ]
+  nodeSelector: {{ kubernetes.io/hostname: node{node} }}
 "
         );
-        kube.apply(namespace, &manifest);
+        kube.apply(namespace, &client_pod(&metadata, &more));
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
         let what = format!("load {namespace}/{name}");
         let address = until(&format!("{what} has an address"), START, || {
@@ -215,4 +203,25 @@ impl Ledger {
             "{acknowledged} acknowledged, 0 lost ({consumed} consumed, {repeated} again), {failed} failed, {late} late"
         )
     }
+}
+
+/// Returns the manifest of a pod in which the official clients run once. `more` are lines of its container and, indented
+/// less, of its spec.
+pub fn client_pod(metadata: &str, more: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{ {metadata} }}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  securityContext: {{ runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{ type: RuntimeDefault }} }}
+  containers:
+  - image: gantry-kube/clients:1
+    imagePullPolicy: Never
+    securityContext: {{ allowPrivilegeEscalation: false, capabilities: {{ drop: [ALL] }} }}
+{more}"
+    )
 }
