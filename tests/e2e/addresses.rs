@@ -39,11 +39,10 @@ pub fn addresses(kube: &Kube, namespace: &str) -> String {
         say!("addresses", "{listener}: {servers} tell {told:?}; {passed}");
         figures.push(format!("{listener} {passed}"));
     }
-    let before: Vec<_> = cluster.pods("ways-broker").iter().map(crate::cluster::uid).collect();
+    let before = cluster.uids("ways-broker");
     cluster.patch(r#"{"listeners": [{"name": "internal", "type": "PodService", "port": 10911}]}"#);
     cluster.until_settled(LONG);
-    let after: Vec<_> = cluster.pods("ways-broker").iter().map(crate::cluster::uid).collect();
-    assert_eq!(before, after, "no broker restarts for a listener");
+    assert_eq!(before, cluster.uids("ways-broker"), "no broker restarts for a listener");
     let status = cluster.status();
     let left = status["endpoints"]["byListener"].as_object().map_or(0, serde_json::Map::len);
     assert!(left <= 1, "listeners are gone from the status: {}", status["endpoints"]);

@@ -31,7 +31,7 @@ pub fn children(kube: &Kube, namespace: &str) -> String {
     let mut slowest = (Duration::ZERO, String::new());
     let mut count = 0;
     for (kind, api) in KINDS {
-        let children = list(&cluster, kind, api);
+        let children = cluster.list(kind, api);
         assert!(!children.is_empty(), "the cluster has {kind}");
         count += children.len();
         let begin = Instant::now();
@@ -146,11 +146,6 @@ fn owned(object: &Value, field: &str) -> Option<Value> {
     let lines =
         value.as_str().map(|text| text.lines().filter(|line| !line.starts_with("configRevision=")).collect());
     Some(lines.map_or_else(|| value.clone(), |lines: Vec<&str>| Value::from(lines)))
-}
-
-fn list(cluster: &Cluster<'_>, kind: &str, api: &str) -> Vec<Value> {
-    let Cluster { kube, namespace, name, .. } = cluster;
-    kube.list(&format!("{api}/namespaces/{namespace}/{kind}?labelSelector=gantry.rs/cluster={name}"))
 }
 
 fn path(namespace: &str, kind: &str, api: &str, name: &str) -> String {

@@ -1,5 +1,6 @@
 //! A RocketMQCluster in a namespace of its own, as its user sees it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -189,6 +190,15 @@ impl<'a> Cluster<'a> {
         kube.ctl(&format!("scale -n {namespace} rktmq/{name} --replicas={groups}"));
     }
 
+    /// Stops it and waits until no pod is left.
+    pub fn stop(&self) {
+        self.patch(r#"{"stopped": true}"#);
+        until("the cluster has stopped", LONG, || match self.pods("").len() {
+            0 => Ok(()),
+            left => Err(format!("{left} pods are left")),
+        });
+    }
+
     /// Returns the name servers' addresses for clients.
     pub fn name_servers(&self) -> String {
         let status = self.status();
@@ -197,10 +207,25 @@ impl<'a> Cluster<'a> {
 
     /// Returns the cluster's pods whose names begin so.
     pub fn pods(&self, beginning: &str) -> Vec<Value> {
-        let Cluster { kube, namespace, name, .. } = self;
-        let pods =
-            kube.list(&format!("/api/v1/namespaces/{namespace}/pods?labelSelector=gantry.rs/cluster={name}"));
+        let pods = self.list("pods", "/api/v1");
         pods.into_iter().filter(|pod| pod_name(pod).starts_with(beginning)).collect()
+    }
+
+    /// Returns the cluster's objects of a kind, given as kubectl calls it and where it is in the API.
+    pub fn list(&self, kind: &str, api: &str) -> Vec<Value> {
+        let Cluster { kube, namespace, name, .. } = self;
+        kube.list(&format!("{api}/namespaces/{namespace}/{kind}?labelSelector=gantry.rs/cluster={name}"))
+    }
+
+    /// Returns the uids of the pods whose names begin so: a pod that was replaced has another.
+    pub fn uids(&self, beginning: &str) -> BTreeMap<String, String> {
+        self.pods(beginning).iter().map(|pod| (pod_name(pod).to_owned(), uid(pod))).collect()
+    }
+
+    /// Returns for each of these pods its uid and restarts: a container that was started again counts as another, too.
+    pub fn identities(&self, beginning: &str) -> BTreeMap<String, (String, u64)> {
+        let pods = self.pods(beginning);
+        pods.iter().map(|pod| (pod_name(pod).to_owned(), (uid(pod), restarts(pod)))).collect()
     }
 
     /// Returns a pod.

@@ -1,9 +1,8 @@
 //! Days in the life of a cluster: more and fewer name servers, pause, stop, start, and the end.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, LONG, Manifest, condition, pod_name, restarts, uid};
+use crate::cluster::{Cluster, LONG, Manifest, condition, pod_name};
 use crate::kube::{Kube, during, until};
 use crate::load::Options;
 use crate::say;
@@ -16,7 +15,7 @@ pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
     let manifest = Manifest { more: "  deletion: { protection: true }\n", ..Manifest::named("life") };
     let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
 
-    let before = brokers(&cluster);
+    let before = cluster.identities("life-broker");
     for replicas in [3, 2] {
         cluster.patch(&format!("{{\"nameServers\": {{\"replicas\": {replicas}}}}}"));
         cluster.until_settled(LONG);
@@ -25,7 +24,7 @@ pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
             pods => Err(format!("{pods} pods")),
         });
     }
-    assert_eq!(brokers(&cluster), before, "no broker restarts for name servers");
+    assert_eq!(cluster.identities("life-broker"), before, "no broker restarts for name servers");
     assert_eq!(load.status().failed, 0, "no send fails for name servers");
     say!("lifecycle", "name servers 1, 3, 2: no broker restarted");
 
@@ -45,11 +44,7 @@ pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
 
     load.hold_consumer();
     load.until("messages wait for their consumer", LONG, |ledger| ledger.missing > 200);
-    cluster.patch(r#"{"stopped": true}"#);
-    until("the cluster has stopped", LONG, || match cluster.pods("").len() {
-        0 => Ok(()),
-        left => Err(format!("{left} pods are left")),
-    });
+    cluster.stop();
     cluster.until_condition("Stopped", "True", "Requested", LONG);
     assert_eq!(claims(&cluster).len(), 2, "volumes stay");
     cluster.patch(r#"{"stopped": false}"#);
@@ -99,11 +94,6 @@ fn gone(cluster: &Cluster<'_>) {
         let left = kube.ctl(&format!("get {kinds} -n {namespace} -l gantry.rs/cluster={name} -o name"));
         if left.trim().is_empty() { Ok(()) } else { Err(left) }
     });
-}
-
-fn brokers(cluster: &Cluster<'_>) -> BTreeMap<String, (String, u64)> {
-    let pods = cluster.pods("life-broker");
-    pods.iter().map(|pod| (pod_name(pod).to_owned(), (uid(pod), restarts(pod)))).collect()
 }
 
 fn budget(cluster: &Cluster<'_>) -> Option<serde_json::Value> {

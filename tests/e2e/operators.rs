@@ -1,9 +1,8 @@
 //! Two operators that know nothing of each other, as after a wrong installation: no harm is done.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, LONG, Manifest, pod_name, uid};
+use crate::cluster::{Cluster, LONG, Manifest};
 use crate::install::{SYSTEM, helm};
 use crate::kube::{Kube, during};
 use crate::load::Options;
@@ -24,13 +23,10 @@ pub fn two(kube: &Kube, namespace: &str) -> String {
     cluster.patch(r#"{"brokers": {"config": {"maxMessageSize": "8MiB"}}}"#);
     cluster.until_settled(LONG * 2);
     assert_eq!(load.status().failed, marked.failed, "{:?}", load.status().failures);
-    let pods = || -> BTreeMap<String, String> {
-        cluster.pods("").iter().map(|pod| (pod_name(pod).to_owned(), uid(pod))).collect()
-    };
-    let before = pods();
-    during("a settled cluster is left alone", SETTLED, || match pods() == before {
+    let before = cluster.uids("");
+    during("a settled cluster is left alone", SETTLED, || match cluster.uids("") == before {
         true => Ok(()),
-        false => Err(format!("{before:?} are {:?}", pods())),
+        false => Err(format!("{before:?} are {:?}", cluster.uids(""))),
     });
     let ledger = load.judge();
     assert_eq!(ledger.failed, 0, "{:?}", ledger.failures);

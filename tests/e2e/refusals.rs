@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cluster::{Cluster, LONG, Manifest, pod_name, uid};
+use crate::cluster::{Cluster, LONG, Manifest};
 use crate::kube::Kube;
 use crate::load::Options;
 use crate::say;
@@ -92,18 +92,17 @@ impl Refusal<'_> {
 /// Asks a running cluster for something impossible together with something good: neither happens, all goes on.
 fn edit(cluster: &Cluster<'_>) {
     let load = cluster.load(&Options { rate: 50, ..Options::default() });
-    let pods = || cluster.pods("").iter().map(|pod| (pod_name(pod).to_owned(), uid(pod))).collect::<Vec<_>>();
-    let before = pods();
+    let before = cluster.uids("");
     cluster.patch(r#"{"nameServers": {"replicas": 2}, "brokers": {"config": {"maxMesageSize": "8MiB"}}}"#);
     let message = cluster.until_condition("SpecAccepted", "False", "UnknownConfigKey", LONG);
     assert!(message.contains("maxMessageSize"), "the message names the remedy: {message}");
     let sent = load.status().acknowledged;
     load.until("messages flow", LONG, |ledger| ledger.acknowledged > sent + 100 && ledger.missing < 50);
-    assert_eq!(pods(), before, "nothing changes");
+    assert_eq!(cluster.uids(""), before, "nothing changes");
     cluster.patch(r#"{"nameServers": {"replicas": 1}, "brokers": {"config": {"maxMesageSize": null}}}"#);
     cluster.until_condition("SpecAccepted", "True", "Accepted", LONG);
     cluster.until_settled(LONG);
-    assert_eq!(pods(), before, "nothing changed");
+    assert_eq!(cluster.uids(""), before, "nothing changed");
     let ledger = load.judge();
     assert_eq!(ledger.failed, 0, "{:?}", ledger.failures);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, LONG, Manifest, is_ready, pod_name, restarts, uid};
+use crate::cluster::{Cluster, LONG, Manifest, is_ready, pod_name, uid};
 use crate::install::NEXT_VERSION;
 use crate::kube::{Kube, until};
 use crate::load::{Ledger, Load, Options};
@@ -19,11 +19,11 @@ pub fn rolling(kube: &Kube, namespace: &str) -> String {
     let manifest = Manifest { name_servers: 2, groups: 2, ..Manifest::named("roll") };
     let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
 
-    let before = identities(&cluster);
+    let before = cluster.identities("");
     cluster.patch(r#"{"brokers": {"autoCreateTopics": true, "storage": {"fileReservedTime": "48h"}}}"#);
     cluster.until_settled(LONG);
     live_everywhere(&cluster, "fileReservedTime=48");
-    assert_eq!(identities(&cluster), before, "a live setting restarts nothing");
+    assert_eq!(cluster.identities(""), before, "a live setting restarts nothing");
     say!("rolling", "live settings took effect");
 
     let upgrade = roll(&cluster, &load, &format!("{{\"version\": \"{NEXT_VERSION}\"}}"), "");
@@ -46,7 +46,7 @@ pub fn rolling(kube: &Kube, namespace: &str) -> String {
 /// Changes the spec and watches until every pod whose name begins so was replaced; at no moment more than one member of a
 /// group may be away, slaves go first, and no send may fail.
 fn roll(cluster: &Cluster<'_>, load: &Load, spec: &str, beginning: &str) -> String {
-    let before = identities(cluster);
+    let before = cluster.identities("");
     let marked = load.mark();
     let begin = Instant::now();
     let over = AtomicBool::new(false);
@@ -54,7 +54,7 @@ fn roll(cluster: &Cluster<'_>, load: &Load, spec: &str, beginning: &str) -> Stri
     let order = std::thread::scope(|scope| {
         let watch = scope.spawn(|| watch(cluster, &before, &over));
         until("everything has restarted", ROLL, || {
-            let now = identities(cluster);
+            let now = cluster.identities("");
             let old: Vec<&String> = now
                 .iter()
                 .filter(|(name, id)| name.starts_with(beginning) && before.get(*name) == Some(*id))
@@ -71,7 +71,8 @@ fn roll(cluster: &Cluster<'_>, load: &Load, spec: &str, beginning: &str) -> Stri
         let place = |ordinal| order.iter().position(|pod| *pod == cluster.broker(group, ordinal));
         assert!(place(1) < place(0), "slaves go first: {order:?}");
     }
-    let other = identities(cluster)
+    let other = cluster
+        .identities("")
         .into_iter()
         .filter(|(name, id)| !name.starts_with(beginning) && before.get(name) != Some(id));
     assert_eq!(other.count(), 0, "nothing else restarts");
@@ -87,7 +88,7 @@ fn roll(cluster: &Cluster<'_>, load: &Load, spec: &str, beginning: &str) -> Stri
 }
 
 /// Notes in which order pods were replaced, and fails when two brokers of a group are away at once.
-fn watch(cluster: &Cluster<'_>, before: &BTreeMap<String, String>, over: &AtomicBool) -> Vec<String> {
+fn watch(cluster: &Cluster<'_>, before: &BTreeMap<String, (String, u64)>, over: &AtomicBool) -> Vec<String> {
     let mut order = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let pods = cluster.pods("");
@@ -107,7 +108,7 @@ fn watch(cluster: &Cluster<'_>, before: &BTreeMap<String, String>, over: &Atomic
         );
         for pod in &pods {
             let name = pod_name(pod).to_owned();
-            if !before.get(&name).is_some_and(|id| id.starts_with(&uid(pod))) && !order.contains(&name) {
+            if before.get(&name).is_none_or(|(id, _)| *id != uid(pod)) && !order.contains(&name) {
                 order.push(name);
             }
         }
@@ -118,19 +119,10 @@ fn watch(cluster: &Cluster<'_>, before: &BTreeMap<String, String>, over: &Atomic
 
 /// Waits until every broker's own status says a live setting with this text.
 fn live_everywhere(cluster: &Cluster<'_>, line: &str) {
-    let Cluster { kube, namespace, name, .. } = cluster;
     until(&format!("live settings say {line}"), LONG, || {
-        let maps = kube.list(&format!(
-            "/api/v1/namespaces/{namespace}/configmaps?labelSelector=gantry.rs/cluster={name}"
-        ));
+        let maps = cluster.list("configmaps", "/api/v1");
         let live = maps.iter().filter(|map| pod_name(map).ends_with("-live"));
         let all = live.clone().count() == 2 && live.clone().all(|map| map["data"].to_string().contains(line));
         all.then_some(()).ok_or_else(|| live.map(|map| map["data"].to_string()).collect())
     });
-}
-
-/// Returns for each pod who it is: a pod that was replaced, or a container that was started again, is another.
-fn identities(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
-    let pods = cluster.pods("");
-    pods.iter().map(|pod| (pod_name(pod).to_owned(), format!("{} {}", uid(pod), restarts(pod)))).collect()
 }

@@ -28,7 +28,7 @@ pub fn volumes(kube: &Kube, namespace: &str) -> String {
 /// Swaps the volumes of two masters while the cluster is stopped: neither may run on the other's.
 fn swapped(cluster: &Cluster<'_>) -> String {
     let (first, second) = (folder(cluster, 0, 0), folder(cluster, 1, 0));
-    stop(cluster);
+    cluster.stop();
     swap(&first, &second);
     cluster.patch(r#"{"stopped": false}"#);
     let message = cluster.until_condition("Degraded", "True", "StoreIdentityMismatch", LONG);
@@ -41,7 +41,7 @@ fn swapped(cluster: &Cluster<'_>) -> String {
             .find(|pod| cluster.pod(pod).is_none_or(|pod| is_ready(&pod) || restarts(&pod) > 0));
         wrong.map_or(Ok(()), Err)
     });
-    stop(cluster);
+    cluster.stop();
     swap(&first, &second);
     cluster.patch(r#"{"stopped": false}"#);
     cluster.until_settled(LONG);
@@ -87,15 +87,6 @@ fn grown(cluster: &Cluster<'_>) -> String {
     cluster.until_condition("StorageResized", "True", "Matches", LONG);
     cluster.until_settled(LONG);
     "4 volumes grown from 1Gi to 2Gi".to_owned()
-}
-
-/// Stops the cluster and waits until no broker is left.
-fn stop(cluster: &Cluster<'_>) {
-    cluster.patch(r#"{"stopped": true}"#);
-    until("the cluster has stopped", LONG, || match cluster.pods("").len() {
-        0 => Ok(()),
-        left => Err(format!("{left} pods are left")),
-    });
 }
 
 fn folder(cluster: &Cluster<'_>, group: u32, ordinal: u32) -> std::path::PathBuf {
