@@ -108,6 +108,7 @@ pub(super) fn roll_view(desired: &Desired, seen: &Seen, records: &Records, index
     roll::Group {
         index,
         serves: records.groups.get(&index).is_some_and(|record| record.state != State::Joining),
+        active,
         writable: can_be_asked && told == Some(READ_WRITE) && group.has_permission(READ_WRITE),
         quiet: active && told == Some(READ_ONLY),
         quiet_since: permission_since(desired, seen, index, READ_ONLY),

@@ -18,6 +18,8 @@ pub(crate) struct Group {
     pub(crate) index: u32,
     /// Whether clients are led here: one that joins disturbs nobody, whatever becomes of it.
     pub(crate) serves: bool,
+    /// Whether it is to take messages. One that joins or drains has no producers who would have to leave.
+    pub(crate) active: bool,
     /// Whether producers may be sent here: its permission says so and its master is ready.
     pub(crate) writable: bool,
     /// Whether its settings say that it takes no messages, though its state does not.
@@ -179,6 +181,9 @@ fn next(groups: &[Group], group: &Group, rules: &Rules, quiet: &BTreeSet<u32>) -
     let behind = group.members.iter().skip(1).any(|slave| slave.lag != Some(0));
     let catching_up =
         || wait("RollingOut", format!("slaves of group {} still copy from its master", group.index));
+    if !group.active {
+        return restart(Class::MemberLoss);
+    }
     if !member.ready {
         return restart(Class::WritePause);
     }
@@ -261,7 +266,7 @@ mod tests {
 
     fn group(index: u32, members: Vec<Member>) -> Group {
         let writable = members[0].ready;
-        Group { index, serves: true, writable, members, ..Group::default() }
+        Group { index, serves: true, active: true, writable, members, ..Group::default() }
     }
 
     fn quiet(group: Group, since: Option<i64>) -> Group {
@@ -434,6 +439,16 @@ mod tests {
                 vec![group(0, vec![old(), good()])],
                 Rules { hold: Some(held.clone()), ..rules() },
                 Some((0, 0, WritePause)),
+                vec![],
+            ),
+            (
+                "one that goes or comes has nobody to be led away",
+                vec![
+                    Group { active: false, writable: false, ..group(0, vec![old(), good()]) },
+                    group(1, vec![old()]),
+                ],
+                rules(),
+                Some((0, 0, MemberLoss)),
                 vec![],
             ),
             (

@@ -601,3 +601,23 @@ fn reason(plan: &Plan, kind: &str) -> String {
     let found = plan.status.conditions.iter().find(|condition| condition.kind == kind);
     found.map(|condition| condition.reason.clone()).unwrap_or_default()
 }
+
+#[test]
+fn a_group_that_drains_for_long_is_upgraded_with_the_others() {
+    let mut world = settled(TWO_BY_TWO);
+    let edited = TWO_BY_TWO
+        .replace("groups: 2", "groups: 1\n    remove: [0]")
+        .replace("version: 0.1.0", "version: 0.1.1");
+    world.manifest = manifest::load(&edited).unwrap();
+    world.history.clear();
+    let mut random = Random(13);
+    for _ in 0..80 {
+        world.unread.insert(0, 1_000);
+        world.tick(&mut random, false);
+        reconcile(&mut world, &mut random, false).unwrap();
+    }
+    let brokers = world.pods.values().filter(|pod| pod.facts.name.contains("-broker-"));
+    let images: Vec<&str> = brokers.map(|pod| pod.facts.image.as_str()).collect();
+    assert_eq!((images.len(), images.iter().all(|image| image.ends_with("0.1.1"))), (4, true), "{images:?}");
+    assert_eq!(world.cluster.status.brokers.group_statuses[0].state, "Draining");
+}
