@@ -20,7 +20,7 @@ use children::{delete_leftovers, ensure_children};
 use claims::{grow, note_on_claims, remove_claims, replace_lost};
 use groups::{Records, State};
 use members::{copy_metadata, label_pods, push};
-use restarts::{decide_roll, restart, roll_name_servers};
+use restarts::{NameServers, decide_roll, restart, roll_name_servers};
 use scale_in::Progress;
 use shaping::shape;
 use states::decide_groups;
@@ -146,9 +146,7 @@ fn news(before: &Records, after: &Records) -> Option<(&'static str, String)> {
 
 fn reconcile(desired: &Desired, seen: &Seen, outcome: &mut Outcome) {
     let roll = decide_roll(desired, seen, outcome);
-    let before = outcome.rollout.outdated;
-    let name_server = roll_name_servers(desired, seen, outcome);
-    let name_servers_roll = outcome.rollout.outdated > before;
+    let name_servers = roll_name_servers(desired, seen, outcome);
     let (shape, volumes) = shape(desired, seen, outcome, &roll);
     outcome.listed = shape.name_servers.listed;
     let built = build::build(desired, &shape);
@@ -166,10 +164,10 @@ fn reconcile(desired: &Desired, seen: &Seen, outcome: &mut Outcome) {
     copy_metadata(desired, seen, outcome);
     disruptions.extend(remove_claims(desired, seen, outcome));
     disruptions.extend(replace_lost(desired, seen, outcome));
-    disruptions.extend(name_server);
-    if !name_servers_roll {
-        disruptions.extend(restart(desired, seen, &roll, outcome));
-    }
+    disruptions.extend(match name_servers {
+        NameServers::Restart(step) => step,
+        NameServers::Rest => restart(desired, seen, &roll, outcome),
+    });
     outcome.waiting.extend(roll.waiting);
     if !held_up {
         outcome.steps.extend(disruptions.into_iter().take(1));

@@ -47,30 +47,21 @@ pub(super) fn decide_roll(desired: &Desired, seen: &Seen, outcome: &mut Outcome)
     outcome.rollout.reason = members().find_map(|member| member.outdated.clone()).unwrap_or_default();
     let rollout = &spec.brokers.rollout;
     let begun = outcome.rollout.outdated < outcome.rollout.total || views.iter().any(|group| group.quiet);
-    let waits = |reason, message: String, blocked| Some(Waiting { reason, message, blocked });
-    let hold = if !desired.facts.operator.may_roll && !begun {
-        waits("RollingOut", "other clusters restart first".to_owned(), false)
-    } else {
-        match window::is_open(&rollout.window, desired.now) {
-            Ok(true) => None,
-            Ok(false) => {
-                waits("WindowClosed", "no window of spec.brokers.rollout.window is open".to_owned(), false)
-            }
-            Err(text) => waits("InvalidSpec", format!("spec.brokers.rollout.window: {text}"), true),
-        }
-    };
     let approved = desired.facts.cluster.annotations.get(APPROVE) == Some(&outcome.rollout.id);
     let hold_masters = match rollout.approval {
-        Approval::Supervised if !approved => waits(
-            "AwaitingApproval",
-            format!("masters restart when this cluster has the annotation {APPROVE}={}", outcome.rollout.id),
-            true,
-        ),
+        Approval::Supervised if !approved => Some(Waiting {
+            reason: "AwaitingApproval",
+            message: format!(
+                "masters restart when this cluster has the annotation {APPROVE}={}",
+                outcome.rollout.id
+            ),
+            blocked: true,
+        }),
         _ => None,
     };
     let rules = roll::Rules {
         most_groups: usize::try_from(rollout.max_groups_in_parallel).unwrap_or(1),
-        hold,
+        hold: others_restart(desired).filter(|_| !begun).or_else(|| window_is_closed(desired)),
         hold_masters,
         pause: parse_duration(&rollout.pause_between).unwrap_or_default(),
         now: desired.now,
@@ -80,6 +71,24 @@ pub(super) fn decide_roll(desired: &Desired, seen: &Seen, outcome: &mut Outcome)
         outcome.rollout.current = Some(desired.names.broker(restart.group, restart.ordinal));
     }
     roll
+}
+
+fn others_restart(desired: &Desired) -> Option<Waiting> {
+    let message = || "other clusters restart first".to_owned();
+    (!desired.facts.operator.may_roll).then(|| Waiting {
+        reason: "RollingOut",
+        message: message(),
+        blocked: false,
+    })
+}
+
+fn window_is_closed(desired: &Desired) -> Option<Waiting> {
+    let (reason, message) = match window::is_open(&desired.spec().brokers.rollout.window, desired.now) {
+        Ok(true) => return None,
+        Ok(false) => ("WindowClosed", "no window of spec.brokers.rollout.window is open".to_owned()),
+        Err(text) => ("InvalidSpec", format!("spec.brokers.rollout.window: {text}")),
+    };
+    Some(Waiting { reason, message, blocked: reason == "InvalidSpec" })
 }
 
 pub(super) fn roll_view(desired: &Desired, seen: &Seen, records: &Records, index: u32) -> roll::Group {
@@ -127,23 +136,40 @@ pub(super) fn template_of(template: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// One name server at a time, all others ready; brokers wait for the last of them.
-pub(super) fn roll_name_servers(desired: &Desired, seen: &Seen, outcome: &mut Outcome) -> Option<Step> {
+/// Where restarts of name servers are.
+pub(super) enum NameServers {
+    /// All are what they should be, or those that are not may not begin now: brokers go on.
+    Rest,
+    /// Brokers wait for the last of them. One at a time, all others ready.
+    Restart(Option<Step>),
+}
+
+/// Decides about restarts of name servers.
+pub(super) fn roll_name_servers(desired: &Desired, seen: &Seen, outcome: &mut Outcome) -> NameServers {
     let role = &seen.name_servers;
-    let set = role.set.filter(|set| set.replicas > 0 && !desired.spec().stopped)?;
+    let set = role.set.filter(|set| set.replicas > 0 && !desired.spec().stopped);
+    let Some(set) = set else { return NameServers::Rest };
     let template = build::name_servers::template(desired);
-    let outdated: BTreeMap<u32, String> = (0..set.replicas)
-        .filter_map(|ordinal| Some((ordinal, outdated::reason(role.pods.get(&ordinal)?, &template, false)?)))
-        .collect();
-    outcome.rollout.total += usize::try_from(set.replicas).unwrap_or(0);
+    let reason = |ordinal: u32| {
+        let pod = *role.pods.get(&ordinal)?;
+        Some((ordinal, (pod, outdated::reason(pod, &template, false)?)))
+    };
+    let outdated: BTreeMap<u32, (&PodFacts, String)> = (0..set.replicas).filter_map(reason).collect();
+    let replicas = usize::try_from(set.replicas).unwrap_or(usize::MAX);
+    outcome.rollout.total += replicas;
     outcome.rollout.outdated += outdated.len();
-    if !set.settled || set.template != Some(template_of(&template)) {
-        return None;
-    }
     // One that is down goes first: it is the one that may be mended by it.
     let down = outdated.iter().find(|(ordinal, _)| !role.is_ready(**ordinal));
-    let (ordinal, reason) = down.or(outdated.iter().next())?;
-    let pod = role.pods.get(ordinal)?;
+    let Some((ordinal, (pod, reason))) = down.or(outdated.iter().next()) else { return NameServers::Rest };
+    let begun = outdated.len() < replicas || down.is_some();
+    let hold = others_restart(desired).or_else(|| window_is_closed(desired));
+    if let Some(hold) = hold.filter(|_| !begun) {
+        outcome.waiting.push(hold);
+        return NameServers::Rest;
+    }
+    if !set.settled || set.template != Some(template_of(&template)) {
+        return NameServers::Restart(None);
+    }
     let broken = pod.trouble.is_some() && !pod.ready;
     let others_serve = role.others_ready(*ordinal) && {
         let others = (0..set.replicas).filter(|other| other != ordinal);
@@ -151,12 +177,15 @@ pub(super) fn roll_name_servers(desired: &Desired, seen: &Seen, outcome: &mut Ou
         last.is_none_or(|last| elapsed(last, desired.now) >= SERVICES_LEAD_THERE)
     };
     if pod.terminating || (!broken && !others_serve) {
+        if pod.terminating {
+            outcome.rollout.current = Some(pod.name.clone());
+        }
         let message = "a name server is not ready, or only since a moment ago".to_owned();
         outcome.waiting.push(Waiting { reason: "RollingOut", message, blocked: false });
-        return None;
+        return NameServers::Restart(None);
     }
     outcome.rollout.current = Some(pod.name.clone());
-    Some(restart_step(pod, broken, Class::MemberLoss, reason))
+    NameServers::Restart(Some(restart_step(pod, broken, Class::MemberLoss, reason)))
 }
 
 pub(super) fn restart(desired: &Desired, seen: &Seen, roll: &Roll, outcome: &mut Outcome) -> Option<Step> {

@@ -6,7 +6,7 @@ use manifest::cluster::status::Condition;
 use planner::facts::{Answer, ClaimFacts, Observed};
 use planner::labels::{ADOPT, CLUSTER_UID, REPLACE};
 use planner::object::{Kind, ObjectRef};
-use planner::step::{Action, Plan};
+use planner::step::{Action, Plan, Step};
 use serde_json::json;
 
 use crate::Random;
@@ -148,6 +148,61 @@ fn a_name_server_restarts_only_while_clients_reach_another_one() {
         change(&mut world, &two.replace("replicas: 2 }", &format!("replicas: 2, warmUp: {warm_up} }}")));
         assert_eq!(restarts(&world), ["mq-namesrv-0", "mq-namesrv-1"], "{warm_up}");
     }
+}
+
+#[test]
+fn name_servers_begin_to_restart_only_within_a_window_and_go_on_when_it_closes() {
+    let weekly = "groups: 2\n    rollout: { window: [{ schedule: \"0 3 * * 6\", duration: 1h }] }";
+    let weekly = TWO_BY_TWO.replace("groups: 2", weekly);
+    let mut world = settled(&weekly);
+    world.manifest = manifest::load(&weekly.replace("version: 0.1.0", "version: 0.1.1")).unwrap();
+    world.history.clear();
+    run(&mut world, 20);
+    assert_eq!(restarts(&world), Vec::<String>::new());
+    let (status, waiting) = (world.live_plan().status, world.live_plan().waiting);
+    assert!(waiting.iter().any(|waiting| waiting.reason == "WindowClosed"), "{waiting:?}");
+    assert_eq!(status.rollout.and_then(|rollout| rollout.current), None);
+    // One that does not run may be mended by it.
+    let broken = &mut world.pods.get_mut("mq-namesrv-2").unwrap().facts;
+    let before = broken.clone();
+    (broken.ready, broken.trouble) = (false, Some("CrashLoopBackOff".to_owned()));
+    let mends = |step: &Step| matches!(&step.action, Action::DeletePod { pod, .. } if pod == "mq-namesrv-2");
+    assert!(world.live_plan().steps.iter().any(mends));
+    world.pods.get_mut("mq-namesrv-2").unwrap().facts = before;
+    world.now = "2030-01-05T03:30:00Z".parse().unwrap();
+    run(&mut world, 1);
+    assert_eq!(restarts(&world), ["mq-namesrv-0"]);
+    world.now = "2030-01-05T05:00:00Z".parse().unwrap();
+    run(&mut world, 40);
+    assert_eq!(restarts(&world), ["mq-namesrv-0", "mq-namesrv-1", "mq-namesrv-2"]);
+}
+
+#[test]
+fn name_servers_wait_while_other_clusters_restart_and_their_own_restart_takes_a_place() {
+    let mut world = settled(TWO_BY_TWO);
+    let warmer = TWO_BY_TWO.replace("replicas: 3", "replicas: 3, warmUp: 11s");
+    world.manifest = manifest::load(&warmer).unwrap();
+    run(&mut world, 1);
+    world.tick(&mut Random(11), false);
+    let plan = |world: &World, may_roll: bool| {
+        let mut facts = world.facts(&mut Random(1), false);
+        facts.operator.may_roll = may_roll;
+        planner::plan(&world.manifest, &facts, world.now)
+    };
+    let restarts_now = |plan: &Plan| plan.status.rollout.as_ref().and_then(|rollout| rollout.current.clone());
+    let evicts = |plan: &Plan| plan.steps.iter().any(|step| matches!(step.action, Action::Evict { .. }));
+    let held = plan(&world, false);
+    assert!(held.waiting.iter().any(|waiting| waiting.message == "other clusters restart first"));
+    assert_eq!((evicts(&held), restarts_now(&held)), (false, None));
+    let begins = plan(&world, true);
+    assert_eq!((evicts(&begins), restarts_now(&begins).as_deref()), (true, Some("mq-namesrv-0")));
+    // What has begun goes on.
+    run(&mut world, 1);
+    assert_eq!(restarts_now(&plan(&world, false)).as_deref(), Some("mq-namesrv-0"));
+    for _ in 0..10 {
+        world.tick(&mut Random(11), false);
+    }
+    assert_eq!(restarts_now(&plan(&world, false)).as_deref(), Some("mq-namesrv-1"));
 }
 
 #[test]
