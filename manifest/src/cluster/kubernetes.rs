@@ -74,7 +74,8 @@ pub struct ImageOverrides {
 pub struct Deletion {
     /// Whether the brokers' volumes stay. Default: `Retain`. Operator.
     pub policy: DeletionPolicy,
-    /// Whether the deletion waits until this is false. Default: false. Operator.
+    /// Whether a deletion is refused until this is false; where the policy of the chart `gantry-crds` is missing, it
+    /// waits. Default: false. Operator.
     pub protection: bool,
 }
 

@@ -116,7 +116,8 @@ pub struct ClusterSpec {
     /// Where images come from.
     #[serde(default)]
     pub image: Image,
-    /// The operator writes nothing to the cluster while true; its members go on. Default: false. Operator.
+    /// The operator writes nothing to the cluster while true; its members go on. A cluster that is deleted goes all the
+    /// same. Default: false. Operator.
     #[serde(default)]
     pub paused: bool,
     /// All members stop, their volumes stay. Default: false. Staged.

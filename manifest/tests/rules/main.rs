@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use kube_cel::Validator;
+use kube_cel::{AdmissionRequest, Validator, VapEvaluator, VapExpression};
 use manifest::crd;
 use serde_json::{Value, json};
 
@@ -54,6 +54,32 @@ fn each_rule_accepts_what_it_should_and_refuses_by_itself_what_it_should_not() {
     let untested: Vec<&String> = rules.iter().filter(|rule| !tested.contains(rule.as_str())).collect();
     assert!(untested.iter().all(|rule| rule.starts_with("metadata.name must")), "{untested:?}");
     assert_eq!(refused.len() + 1, rules.len(), "{refused:#?}");
+}
+
+/// The policy of `charts/gantry-crds`.
+#[test]
+fn a_protected_clusters_deletion_is_refused_with_the_field_and_the_remedy() {
+    let text = include_str!("../../../deploy/kubernetes/crds.yaml");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+    let policy = documents.iter().find(|object| object["kind"] == "ValidatingAdmissionPolicy").unwrap();
+    let asked: Vec<VapExpression> = serde_json::from_value(policy["spec"]["validations"].clone()).unwrap();
+    let refusal = |deletion: Value| {
+        let cluster = cluster("dev", &json!({ "deletion": deletion }));
+        let request = AdmissionRequest { namespace: "orders".to_owned(), ..AdmissionRequest::default() };
+        VapEvaluator::builder()
+            .old_object(cluster)
+            .request(request)
+            .build()
+            .evaluate(&asked)
+            .remove(0)
+            .message
+    };
+    for deletion in [Value::Null, json!({}), json!({ "policy": "Delete" }), json!({ "protection": false })] {
+        assert_eq!(refusal(deletion.clone()), None, "{deletion}");
+    }
+    let words = "spec.deletion.protection is true: set it to false first: kubectl patch rktmq dev -n orders --type merge \
+                 -p '{\"spec\":{\"deletion\":{\"protection\":false}}}'";
+    assert_eq!(refusal(json!({ "protection": true })), Some(words.to_owned()));
 }
 
 #[test]
