@@ -162,10 +162,21 @@ impl Executor {
 
     async fn create(&self, view: &View, reference: &ObjectRef, json: Value) -> Result<Taken, Failure> {
         let objects = self.objects(view, &api::resource(reference.kind));
-        let object = dynamic(json)?;
         let params = PostParams { field_manager: Some(CHILD_MANAGER.to_owned()), ..PostParams::default() };
         let what = format!("create {reference}");
-        match Failure::in_time(REQUEST_TIMEOUT, &what, objects.create(&params, &object)).await? {
+        let without = without_former_address(&json);
+        let create = async |json| {
+            let object = dynamic(json)?;
+            Failure::in_time(REQUEST_TIMEOUT, &what, objects.create(&params, &object)).await
+        };
+        let mut created = create(json).await?;
+        if let (Err(kube::Error::Api(status)), Some(json)) = (&created, without)
+            && status.code == 422
+        {
+            tracing::warn!("{what}: its former address cannot be had: {}", status.message);
+            created = create(json).await?;
+        }
+        match created {
             Ok(created) => {
                 self.keep_child(view, reference, created);
                 Ok(Taken::Done)
@@ -374,6 +385,14 @@ fn dynamic(json: Value) -> Result<DynamicObject, Failure> {
     serde_json::from_value(json).map_err(|error| Failure::Unreadable(error.to_string()))
 }
 
+/// Returns a service without the address that it is to have, if it is to have one: somebody else may have it by now.
+fn without_former_address(json: &Value) -> Option<Value> {
+    json.pointer("/spec/clusterIP").filter(|address| *address != "None")?;
+    let mut without = json.clone();
+    without["spec"].as_object_mut()?.remove("clusterIP");
+    Some(without)
+}
+
 /// Returns a secret with a random text under each key.
 fn with_tokens(object: &Object, keys: &[&'static str]) -> Value {
     let mut json = object.json.clone();
@@ -431,6 +450,15 @@ mod tests {
         let managers = as_applied(&first).unwrap();
         assert_eq!(managers, [entry(CHILD_MANAGER, "Apply", "f:posted"), theirs.clone()]);
         assert_eq!(as_applied(&object(vec![entry(CHILD_MANAGER, "Apply", "f:new"), theirs])), None);
+    }
+
+    #[test]
+    fn only_a_service_that_asks_for_an_address_may_go_without_it() {
+        let service = |spec: Value| json!({ "metadata": { "name": "s" }, "spec": spec });
+        let asking = service(json!({ "clusterIP": "10.96.0.7", "type": "ClusterIP" }));
+        assert_eq!(without_former_address(&asking), Some(service(json!({ "type": "ClusterIP" }))));
+        assert_eq!(without_former_address(&service(json!({ "clusterIP": "None" }))), None);
+        assert_eq!(without_former_address(&json!({ "metadata": { "name": "s" } })), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What belongs to a cluster is the operator's: deleted by hand it comes back, changed by hand it is set right. What
 //! others add stays.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -34,6 +35,7 @@ pub fn children(kube: &Kube, namespace: &str) -> String {
         let children = cluster.list(kind, api);
         assert!(!children.is_empty(), "the cluster has {kind}");
         count += children.len();
+        let addresses = addresses(&cluster);
         let begin = Instant::now();
         kube.ctl(&format!("delete {kind} -n {namespace} -l gantry.rs/cluster=kids --wait=false"));
         for child in &children {
@@ -49,7 +51,9 @@ pub fn children(kube: &Kube, namespace: &str) -> String {
         }
         say!("children", "{} {kind}: all back after {:.1} s", children.len(), begin.elapsed().as_secs_f64());
         cluster.until_settled(LONG);
+        assert_eq!(self::addresses(&cluster), addresses, "clients know them");
     }
+    lost_address(&cluster);
     assert!(slowest.0 < BACK, "{} was back after {:?} only", slowest.1, slowest.0);
     let edits = edits(&cluster);
     new_secret(&cluster);
@@ -60,6 +64,30 @@ pub fn children(kube: &Kube, namespace: &str) -> String {
         slowest.0.as_secs_f64(),
         ledger.words()
     )
+}
+
+/// Returns the addresses of the brokers' services.
+fn addresses(cluster: &Cluster<'_>) -> BTreeMap<String, Value> {
+    let pods = [cluster.broker(0, 0), cluster.broker(0, 1)];
+    let services = cluster.list("services", "/api/v1").into_iter();
+    let of_brokers = services.filter(|service| pods.iter().any(|pod| pod == pod_name(service)));
+    of_brokers.map(|service| (pod_name(&service).to_owned(), service["spec"]["clusterIP"].clone())).collect()
+}
+
+/// Somebody else has the address of a service by the time it can come back: it gets another one, which clients learn.
+fn lost_address(cluster: &Cluster<'_>) {
+    let Cluster { kube, namespace, .. } = cluster;
+    let name = cluster.broker(0, 1);
+    let before = addresses(cluster)[&name].clone();
+    cluster.patch(r#"{"paused": true}"#);
+    cluster.until_paused();
+    kube.ctl(&format!("delete service -n {namespace} {name}"));
+    let taken = before.as_str().expect("an address");
+    kube.ctl(&format!("create service clusterip -n {namespace} thief --tcp=80 --clusterip={taken}"));
+    cluster.patch(r#"{"paused": false}"#);
+    cluster.until_settled(LONG);
+    let after = addresses(cluster)[&name].clone();
+    assert!(after.is_string() && after != before, "{name} has {after}, had {before}");
 }
 
 /// With a new secret the members still do what the operator says, as soon as they have it too.

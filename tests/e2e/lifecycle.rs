@@ -75,7 +75,7 @@ pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
 
 impl Cluster<'_> {
     /// Waits until the operator says that it is paused; it goes on to say what it said of everything else.
-    fn until_paused(&self) {
+    pub fn until_paused(&self) {
         until("the cluster is paused", LONG, || match condition(&self.status(), "Paused") {
             Some((status, ..)) if status == "True" => Ok(()),
             other => Err(format!("{other:?}")),
