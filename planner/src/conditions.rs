@@ -118,7 +118,7 @@ pub(crate) fn conditions(
         ("StorageResized", view.storage_resized()),
     ];
     all.extend(view.scale_in().map(|said| ("ScaleIn", said)));
-    if desired.spec().paused {
+    if desired.is_paused() {
         let text = "spec.paused is true: nothing is written; members go on";
         all.push(("Paused", said("True", "Requested", text)));
     }
@@ -204,7 +204,7 @@ impl View<'_, '_> {
             let text = self.waiting(&["Deleting"]).map_or("it goes", |waiting| &waiting.message);
             return said("False", "Deleting", text);
         }
-        if spec.paused {
+        if self.desired.is_paused() {
             return said(
                 "False",
                 "Paused",

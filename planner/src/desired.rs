@@ -45,6 +45,12 @@ impl<'a> Desired<'a> {
         &self.validated.cluster().spec
     }
 
+    /// Whether nothing is to be written. Who deletes a cluster says so after whoever paused it, and nothing would ever go on
+    /// that waited for the pause to end.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.spec().paused && !self.facts.cluster.deleting
+    }
+
     pub(crate) fn replicas_per_group(&self) -> u32 {
         self.effective.brokers.replicas_per_group
     }

@@ -187,7 +187,8 @@ pub const MANUAL: &[Reason] = &[
     ),
     entry(
         "Paused",
-        "`paused: true`: the operator writes nothing. Members go on, and pods that die are started again.",
+        "`paused: true`: the operator writes nothing. Members go on, and pods that die are started again. A cluster that is \
+         deleted goes all the same.",
         "Set `paused: false` when you are done.",
     ),
     entry(

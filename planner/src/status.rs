@@ -54,7 +54,7 @@ pub(crate) fn status(desired: &Desired, seen: &Seen, outcome: &Outcome) -> Clust
     // A new cluster has a version when it has run once.
     let ran = before.version.is_some() || groups.iter().all(is_ready);
     let all_run = outcome.rollout.total > 0 && outcome.rollout.outdated == 0 && ran;
-    let settled = all_run && outcome.refused.is_empty() && !desired.spec().paused;
+    let settled = all_run && outcome.refused.is_empty() && !desired.is_paused();
     ClusterStatus {
         observed_generation: match is_observed(desired, outcome) {
             true => Some(facts.cluster.generation),
@@ -78,7 +78,7 @@ pub(crate) fn status(desired: &Desired, seen: &Seen, outcome: &Outcome) -> Clust
 /// Whether what is said is about the manifest as it stands: not while something of it is still to be written or told, so
 /// that who waits for this generation to be `Ready` waits for what it asks for.
 pub(crate) fn is_observed(desired: &Desired, outcome: &Outcome) -> bool {
-    !desired.spec().paused && outcome.steps.is_empty()
+    !desired.is_paused() && outcome.steps.is_empty()
 }
 
 fn brokers(desired: &Desired, outcome: &Outcome, groups: Vec<GroupStatus>) -> BrokersStatus {

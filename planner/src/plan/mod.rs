@@ -89,11 +89,11 @@ fn decide(desired: &Desired, seen: &Seen) -> Outcome {
         listed: desired.effective.name_servers.replicas,
         ..Outcome::default()
     };
-    if desired.spec().paused {
-        return outcome;
-    }
     if facts.cluster.deleting {
         (outcome.steps, outcome.waiting) = delete::decide(desired, seen);
+        return outcome;
+    }
+    if desired.is_paused() {
         return outcome;
     }
     outcome.refused = check(desired, seen);

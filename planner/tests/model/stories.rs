@@ -527,6 +527,19 @@ fn a_cluster_goes_in_order_and_its_volumes_only_when_asked_for() {
     assert_eq!(world.live_plan().steps, Vec::new());
 }
 
+#[test]
+fn a_paused_cluster_that_is_deleted_goes() {
+    let paused = TWO_BY_TWO.replace("version:", "paused: true\n  version:");
+    let mut world = settled(TWO_BY_TWO);
+    world.manifest = manifest::load(&paused).unwrap();
+    world.cluster.deleting = true;
+    let plan = world.live_plan();
+    assert_eq!((reason(&plan, "Ready"), reason(&plan, "Paused")), ("Deleting".to_owned(), String::new()));
+    run(&mut world, 20);
+    assert_eq!((world.pods.len(), world.claims.len()), (0, 4));
+    assert_eq!(world.history.last().map(String::as_str), Some("RemoveFinalizer"));
+}
+
 fn new(manifest: &str) -> World {
     World::new(manifest::load(manifest).unwrap(), false)
 }
