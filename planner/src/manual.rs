@@ -228,7 +228,8 @@ pub const MANUAL: &[Reason] = &[
     entry(
         "ShrinkRefused",
         "The manifest asks for smaller volumes than there are, and volumes only grow.",
-        "Set `brokers.storage.size` back. For smaller volumes scale out by a group and drain the old ones.",
+        "Set `brokers.storage.size` back. For smaller volumes make a second cluster with them, move producers to it, let \
+         consumers read the old one empty, and delete it.",
     ),
     entry(
         "SingleReplica",
@@ -287,7 +288,7 @@ pub const MANUAL: &[Reason] = &[
     entry(
         "VolumeLost",
         "A member's volume is gone, or empty although it had a store. The member is held: what was on it might come back.",
-        "Bring the volume back. If that is impossible, `gantry replace-store NAME POD` gives up what was on it: a slave \
+        "Bring the volume back. If that is impossible, `gantry replace-store NAME POD --yes` gives up what was on it: a slave \
          copies from its master; of a master what only it had is lost. `brokers.storage.onLostVolume: Replace` does so for \
          slaves by itself.",
     ),
@@ -308,7 +309,7 @@ kubectl describe rktmq NAME            # all conditions, and the events
 those of `spec` in [manifest.md](manifest.md). Where the operator itself is in doubt:
 
 ```bash
-kubectl logs -n gantry-system deployment/gantry-operator
+kubectl logs -n gantry-system -l app.kubernetes.io/name=gantry-operator --prefix --tail=100
 kubectl get pods -n gantry-system
 ```
 

@@ -119,7 +119,7 @@ fn of_claim(claim: &PersistentVolumeClaim, events: &[Event]) -> Option<Finding> 
         "Lost" => (
             "its volume is gone from Kubernetes".to_owned(),
             format!(
-                "bring the volume back; if that is impossible, give up what was on it: gantry replace-store NAME {}",
+                "bring the volume back; if that is impossible, give up what was on it: gantry replace-store NAME {} --yes",
                 name.trim_start_matches("data-")
             ),
         ),
