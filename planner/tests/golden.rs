@@ -47,6 +47,21 @@ fn every_object_is_what_kubernetes_own_types_read() {
 }
 
 #[test]
+fn a_missing_name_server_is_an_alert_also_without_any_pod_and_not_of_a_stopped_cluster() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/production.yaml")).unwrap();
+    let expression = |text: &str| {
+        let objects = objects(text);
+        let rules = find(&objects, Kind::PrometheusRule, "orders").json["spec"]["groups"][0]["rules"].clone();
+        let alert =
+            rules.as_array().unwrap().iter().find(|rule| rule["alert"] == "GantryNoNameServer").cloned();
+        alert.map(|alert| alert["expr"].as_str().unwrap().to_owned())
+    };
+    assert!(expression(&text).unwrap().ends_with(" or vector(0)) == 0"));
+    assert_eq!(expression(&text.replace("\nspec:\n", "\nspec:\n  stopped: true\n")), None);
+}
+
+#[test]
 fn clients_are_told_addresses_of_name_servers_that_lead_there() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/outside.yaml"));
     let objects = objects(&text.unwrap());
