@@ -2,7 +2,6 @@
 
 use k8s_openapi::jiff::Timestamp;
 use manifest::cluster::ClusterStatus;
-use manifest::{Problems, Validated};
 use planner::facts::Facts;
 use planner::step::Plan;
 use serde_json::{Value, json};
@@ -19,7 +18,13 @@ pub struct Decided {
 
 /// Plans for a cluster as the API server has it; `kept` is the last manifest that was accepted.
 pub fn decide(cluster: &Value, kept: Option<&Value>, facts: &Facts, now: Timestamp) -> Decided {
-    let refusal = match read(cluster, facts) {
+    let ends = facts.cluster.deleting && !is_protected(cluster);
+    let read = match manifest::read(cluster) {
+        // No mistake can keep it: only what its end needs is read.
+        Err(_) if ends => manifest::read_for_deletion(cluster),
+        read => read,
+    };
+    let refusal = match read {
         Ok(validated) => {
             let plan = planner::plan(&validated, facts, now);
             if !plan.refused {
@@ -31,8 +36,15 @@ pub fn decide(cluster: &Value, kept: Option<&Value>, facts: &Facts, now: Timesta
     };
     // Whoever says pause means that, and what goes needs nothing to heal.
     let is_paused = cluster["spec"]["paused"] == true;
-    let kept = kept.filter(|kept| !is_paused && !facts.cluster.deleting && **kept != cluster["spec"]);
-    let kept = kept.map(|spec| json!({ "metadata": cluster["metadata"], "spec": spec }));
+    let kept = kept.filter(|kept| !is_paused && !ends && **kept != cluster["spec"]);
+    let kept = kept.map(|spec| {
+        let mut kept = json!({ "metadata": cluster["metadata"], "spec": spec });
+        // An edit that cannot be applied protects all the same.
+        if facts.cluster.deleting {
+            kept["spec"]["deletion"] = cluster["spec"]["deletion"].clone();
+        }
+        kept
+    });
     let plan = kept.and_then(|kept| {
         let plan = planner::plan(&manifest::read(&kept).ok()?, facts, now);
         (!plan.refused).then_some(plan)
@@ -48,12 +60,8 @@ pub fn decide(cluster: &Value, kept: Option<&Value>, facts: &Facts, now: Timesta
     Decided { plan, accepted: false }
 }
 
-/// Reads the manifest; of a cluster that goes only what its end needs, so that no mistake in it can keep it.
-fn read(cluster: &Value, facts: &Facts) -> Result<Validated, Problems> {
-    match manifest::read(cluster) {
-        Err(_) if facts.cluster.deleting => manifest::read_for_deletion(cluster),
-        read => read,
-    }
+fn is_protected(cluster: &Value) -> bool {
+    manifest::read_for_deletion(cluster).is_ok_and(|read| read.cluster().spec.deletion.protection)
 }
 
 fn with_conditions_of(refusal: &ClusterStatus, mut status: ClusterStatus) -> ClusterStatus {
@@ -172,5 +180,20 @@ mod tests {
         let decided = decide(&bad, None, &facts, now);
         let actions: Vec<&Action> = decided.plan.steps.iter().map(|step| &step.action).collect();
         assert_eq!(actions, [&Action::RemoveFinalizer]);
+    }
+
+    #[test]
+    fn a_protected_cluster_goes_on_as_it_was_although_it_is_deleted_and_a_mistake_is_in_it() {
+        let now = "2030-01-01T00:00:00Z".parse().unwrap();
+        let mut facts = facts();
+        facts.cluster.deleting = true;
+        let kept = cluster(good())["spec"].clone();
+        let mut bad = cluster(good());
+        bad["spec"]["brokers"]["groups"] = json!("many");
+        bad["spec"]["deletion"]["protection"] = json!(true);
+        // That one was not protected.
+        let decided = decide(&bad, Some(&kept), &facts, now);
+        assert!(makes_children(&decided.plan), "{:?}", decided.plan.steps);
+        assert_eq!(decide(&bad, None, &facts, now).plan.steps, []);
     }
 }

@@ -5,7 +5,7 @@ use manifest::cluster::{ClusterSpec, Listener, ListenerType};
 use manifest::{Effective, Validated, resolve};
 
 use crate::facts::Facts;
-use crate::labels::Part;
+use crate::labels::{FINALIZER, Part};
 use crate::names::{INTERNAL, Names};
 
 /// What is wanted, and what is known.
@@ -28,6 +28,9 @@ pub(crate) struct Ports {
     pub(crate) admin: i32,
 }
 
+/// Kubernetes' own finalizer of what was deleted with `--cascade=foreground`.
+const FOREGROUND: &str = "foregroundDeletion";
+
 const HA: i32 = 10_912;
 pub(crate) const HEALTH: i32 = 5557;
 const ADMIN: i32 = 5558;
@@ -45,10 +48,18 @@ impl<'a> Desired<'a> {
         &self.validated.cluster().spec
     }
 
+    /// Whether the cluster is deleted and ends. A protected one goes on as ever, because a deletion cannot be taken back;
+    /// but not where Kubernetes itself takes its children away, and would again.
+    pub(crate) fn ends(&self) -> bool {
+        let cluster = &self.facts.cluster;
+        let is_held = cluster.finalizers.contains(FINALIZER) && !cluster.finalizers.contains(FOREGROUND);
+        cluster.deleting && !(self.spec().deletion.protection && is_held)
+    }
+
     /// Whether nothing is to be written. Who deletes a cluster says so after whoever paused it, and nothing would ever go on
     /// that waited for the pause to end.
     pub(crate) fn is_paused(&self) -> bool {
-        self.spec().paused && !self.facts.cluster.deleting
+        self.spec().paused && !self.ends()
     }
 
     pub(crate) fn replicas_per_group(&self) -> u32 {

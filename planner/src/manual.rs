@@ -89,7 +89,8 @@ pub const MANUAL: &[Reason] = &[
     entry(
         "Deleting",
         "The cluster is being deleted: brokers go first, then name servers, then, if `deletion.policy: Delete`, volumes.",
-        "Wait. If `deletion.protection` is true, it waits until you set that to false.",
+        "Wait. If `deletion.protection` is true, the cluster is looked after as ever until you set that to false; the deletion \
+         itself cannot be taken back.",
     ),
     entry("Done", "The groups that had to go have gone.", "Nothing."),
     entry(

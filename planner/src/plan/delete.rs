@@ -18,11 +18,7 @@ pub(crate) fn decide(desired: &Desired, seen: &Seen) -> (Vec<Step>, Vec<Waiting>
         (Vec::new(), vec![Waiting { reason: "Deleting", message: message.to_owned(), blocked: false }])
     };
     if desired.spec().deletion.protection {
-        let message = "spec.deletion.protection is true: set it to false to let the cluster go";
-        return (
-            Vec::new(),
-            vec![Waiting { reason: "Deleting", message: message.to_owned(), blocked: true }],
-        );
+        return (Vec::new(), vec![protected()]);
     }
     let steps: Vec<Step> = seen.groups.values().filter_map(|group| stop(desired, &group.role)).collect();
     if !steps.is_empty() {
@@ -61,6 +57,13 @@ pub(crate) fn decide(desired: &Desired, seen: &Seen) -> (Vec<Step>, Vec<Waiting>
         vec![Step::quiet(Action::RemoveFinalizer, "everything that must not outlive the cluster has gone")],
         Vec::new(),
     )
+}
+
+/// What a cluster waits for that is deleted although it is protected.
+pub(crate) fn protected() -> Waiting {
+    let message = "it was deleted, which cannot be taken back, and spec.deletion.protection is true: set it to false to let \
+                   the cluster go";
+    Waiting { reason: "Deleting", message: message.to_owned(), blocked: true }
 }
 
 fn stop(desired: &Desired, role: &SeenRole) -> Option<Step> {

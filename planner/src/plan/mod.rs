@@ -89,10 +89,11 @@ fn decide(desired: &Desired, seen: &Seen) -> Outcome {
         listed: desired.effective.name_servers.replicas,
         ..Outcome::default()
     };
-    if facts.cluster.deleting {
+    if desired.ends() {
         (outcome.steps, outcome.waiting) = delete::decide(desired, seen);
         return outcome;
     }
+    outcome.waiting.extend(facts.cluster.deleting.then(delete::protected));
     if desired.is_paused() {
         return outcome;
     }

@@ -522,9 +522,39 @@ fn a_cluster_goes_in_order_and_its_volumes_only_when_asked_for() {
         assert_eq!(world.history.last().map(String::as_str), Some("RemoveFinalizer"));
         assert_eq!(world.history[2], "Delete StatefulSet mq-namesrv");
     }
-    let mut world = settled(&TWO_BY_TWO.replace("version:", "deletion: { protection: true }\n  version:"));
+}
+
+/// A deletion cannot be taken back: a cluster that waits for the protection to end may do so for years.
+#[test]
+fn a_protected_cluster_that_is_deleted_is_looked_after_as_ever() {
+    let protected = TWO_BY_TWO.replace("version:", "deletion: { protection: true }\n  version:");
+    let mut world = settled(&protected);
     world.cluster.deleting = true;
-    assert_eq!(world.live_plan().steps, Vec::new());
+    let service = ObjectRef::new(Kind::Service, "mq-broker-1-0");
+    world.objects.remove(&service);
+    run(&mut world, 20);
+    assert!(world.objects.contains_key(&service));
+    change(&mut world, &protected.replace("replicas: 3", "replicas: 2"));
+    assert_eq!(world.pods.len(), 6);
+    let plan = world.live_plan();
+    assert_eq!(reason(&plan, "Ready"), "Deleting");
+    assert!(plan.waiting.iter().any(|waiting| waiting.blocked && waiting.reason == "Deleting"));
+    let paused = protected.replace("version:", "paused: true\n  version:");
+    world.objects.remove(&service);
+    world.manifest = manifest::load(&paused).unwrap();
+    assert_eq!(
+        (world.live_plan().steps, reason(&world.live_plan(), "Paused")),
+        (vec![], "Requested".to_owned())
+    );
+    // Kubernetes takes its children away itself, and would again.
+    world.manifest = manifest::load(&protected).unwrap();
+    assert_ne!(world.live_plan().steps, []);
+    world.cluster.finalizers.insert("foregroundDeletion".to_owned());
+    assert_eq!(world.live_plan().steps, []);
+    world.cluster.finalizers.remove("foregroundDeletion");
+    world.manifest = manifest::load(TWO_BY_TWO).unwrap();
+    run(&mut world, 20);
+    assert_eq!(world.history.last().map(String::as_str), Some("RemoveFinalizer"));
 }
 
 #[test]
