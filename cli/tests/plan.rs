@@ -42,6 +42,18 @@ fn edits() -> Vec<Edit> {
             brokers(json!({ "config": { "maxMessageSize": "8MiB" } })),
             2,
         ),
+        edit(
+            "version-of-sync",
+            brokers(json!({ "replication": { "mode": "Sync" } })),
+            json!({ "version": "0.1.1" }),
+            2,
+        ),
+        edit(
+            "version-of-one-sync-group",
+            brokers(json!({ "groups": 1, "replication": { "mode": "Sync" } })),
+            json!({ "version": "0.1.1" }),
+            2,
+        ),
         edit("live-key", same(), brokers(json!({ "config": { "slaveTimeout": "5000" } })), 2),
         edit("async-to-sync", same(), brokers(json!({ "replication": { "mode": "Sync" } })), 2),
         edit("larger-volumes", same(), storage(json!({ "size": "20Gi" })), 2),

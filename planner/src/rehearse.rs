@@ -14,7 +14,7 @@ use crate::facts::{Answer, ClusterFacts, Facts, NodeFacts, OperatorSettings, Sto
 use crate::labels::APPROVE;
 use crate::plan;
 use crate::plan::scale_in::elapsed;
-use crate::step::{Action, Class, Step, Waiting};
+use crate::step::{Action, Step, Waiting};
 use stage::Stage;
 
 mod stage;
@@ -57,8 +57,8 @@ pub enum Moment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
     pub group: u32,
-    /// The pod that restarts in it, if one does.
-    pub restarts: Option<String>,
+    /// The pods that restart in it and that messages wait for.
+    pub restarts: Vec<String>,
     /// Whether others take messages all the while, so that producers go there.
     pub others_take: bool,
     /// Whether it ends.
@@ -163,9 +163,7 @@ impl Notes {
         let taking = stage.groups_that_take();
         let restarting = |group: u32| {
             steps.iter().find_map(|step| match &step.action {
-                Action::Evict { pod, .. } | Action::DeletePod { pod, .. }
-                    if step.class != Class::None && *pod == stage.master_of(group) =>
-                {
+                Action::Evict { pod, .. } | Action::DeletePod { pod, .. } if stage.waits_for(group, pod) => {
                     Some(pod.clone())
                 }
                 _ => None,
@@ -181,12 +179,17 @@ impl Notes {
         for group in &stops {
             if !self.open.contains_key(group) && stage.is_active(*group) {
                 self.open.insert(*group, self.pauses.len());
-                self.pauses.push(Pause { group: *group, restarts: None, others_take: true, ends: false });
+                self.pauses.push(Pause {
+                    group: *group,
+                    restarts: Vec::new(),
+                    others_take: true,
+                    ends: false,
+                });
             }
         }
         for (group, place) in self.open.clone() {
             let pause = &mut self.pauses[place];
-            pause.restarts = pause.restarts.take().or_else(|| restarting(group));
+            pause.restarts.extend(restarting(group));
             let resumed = taking.contains(&group) && restarting(group).is_none() && !stops.contains(&group);
             if resumed {
                 pause.ends = true;

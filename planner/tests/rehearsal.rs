@@ -59,8 +59,9 @@ fn pods(facts: &Facts) -> usize {
     facts.pods.iter().filter(|pod| pod.ready).count()
 }
 
-fn pause(group: u32, restarts: Option<&str>) -> Pause {
-    Pause { group, restarts: restarts.map(str::to_owned), others_take: true, ends: true }
+fn pause(group: u32, restarts: &[&str]) -> Pause {
+    let restarts = restarts.iter().map(|pod| (*pod).to_owned()).collect();
+    Pause { group, restarts, others_take: true, ends: true }
 }
 
 /// A complete cluster, and what is Ready, in the end.
@@ -83,7 +84,7 @@ fn a_new_version_restarts_slaves_first_and_producers_go_to_other_groups() {
         restarts(&rehearsal),
         ["mq-namesrv-0", "mq-broker-0-1", "mq-broker-0-0", "mq-broker-1-1", "mq-broker-1-0"]
     );
-    let pauses = [pause(0, Some("mq-broker-0-0")), pause(1, Some("mq-broker-1-0"))];
+    let pauses = [pause(0, &["mq-broker-0-0"]), pause(1, &["mq-broker-1-0"])];
     assert_eq!(rehearsal.pauses, pauses);
     assert_is_ready(&rehearsal, 5);
 }
@@ -93,8 +94,32 @@ fn a_group_alone_stops_taking_messages_while_its_master_restarts() {
     let rehearsal =
         change(&[("brokers.groups", json!(1))], &[("brokers.config", json!({ "maxMessageSize": "8MiB" }))]);
     assert_eq!(restarts(&rehearsal), ["mq-broker-0-1", "mq-broker-0-0"]);
-    assert_eq!(rehearsal.pauses, [Pause { others_take: false, ..pause(0, Some("mq-broker-0-0")) }]);
+    assert_eq!(rehearsal.pauses, [Pause { others_take: false, ..pause(0, &["mq-broker-0-0"]) }]);
     assert_is_ready(&rehearsal, 3);
+}
+
+#[test]
+fn producers_leave_a_group_once_for_its_slave_that_all_messages_wait_for_and_its_master() {
+    let sync = ("brokers.replication.mode", json!("Sync"));
+    let pods = |group: u32| [format!("mq-broker-{group}-1"), format!("mq-broker-{group}-0")];
+    let rehearsal = change(std::slice::from_ref(&sync), &[("version", json!("0.1.1"))]);
+    let once = |group| Pause { restarts: pods(group).to_vec(), ..pause(group, &[]) };
+    assert_eq!(rehearsal.pauses, [once(0), once(1)]);
+    assert_is_ready(&rehearsal, 5);
+    // A group alone pauses until both are back.
+    let rehearsal = change(&[sync.clone(), ("brokers.groups", json!(1))], &[("version", json!("0.1.1"))]);
+    assert_eq!(rehearsal.pauses, [Pause { others_take: false, ..once(0) }]);
+    assert_is_ready(&rehearsal, 3);
+    // So it does where masters wait for a person.
+    let supervised = ("brokers.rollout.approval", json!("Supervised"));
+    let rehearsal = change(&[sync.clone(), supervised], &[("version", json!("0.1.1"))]);
+    let order = ["mq-broker-0-1", "mq-broker-1-1", "mq-broker-0-0", "mq-broker-1-0"];
+    let paused: Vec<&String> = rehearsal.pauses.iter().flat_map(|pause| &pause.restarts).collect();
+    assert_eq!((paused.len(), paused), (4, order.map(str::to_owned).iter().collect()));
+    // A third member stands in for a slave.
+    let three = ("brokers.replicasPerGroup", json!(3));
+    let rehearsal = change(&[sync, three], &[("version", json!("0.1.1"))]);
+    assert_eq!(rehearsal.pauses, [pause(0, &["mq-broker-0-0"]), pause(1, &["mq-broker-1-0"])]);
 }
 
 /// A group's master once restarted while the one before had not been told yet to take messages again.
@@ -106,7 +131,7 @@ fn masters_that_were_approved_restart_one_after_the_other() {
         restarts(&rehearsal),
         ["mq-namesrv-0", "mq-broker-0-1", "mq-broker-1-1", "mq-broker-0-0", "mq-broker-1-0"]
     );
-    assert_eq!(rehearsal.pauses, [pause(0, Some("mq-broker-0-0")), pause(1, Some("mq-broker-1-0"))]);
+    assert_eq!(rehearsal.pauses, [pause(0, &["mq-broker-0-0"]), pause(1, &["mq-broker-1-0"])]);
     assert!(waits(&rehearsal).iter().any(|text| text.contains("gantry.rs/approve=")));
     assert_is_ready(&rehearsal, 5);
 }
@@ -160,7 +185,7 @@ fn a_window_of_restarts_is_waited_for() {
 #[test]
 fn a_cluster_that_stops_takes_no_messages_any_more() {
     let rehearsal = change(&[], &[("stopped", json!(true))]);
-    let for_good = |group| Pause { others_take: false, ends: false, ..pause(group, None) };
+    let for_good = |group| Pause { others_take: false, ends: false, ..pause(group, &[]) };
     assert_eq!(rehearsal.pauses, [for_good(0), for_good(1)]);
     assert_eq!(pods(&rehearsal.after), 0);
     let conditions = &rehearsal.after.cluster.status.conditions;

@@ -131,16 +131,23 @@ fn restarts(rehearsal: &Rehearsal) -> Vec<Restart> {
 
 fn write_pause(pause: &Pause) -> WritePause {
     let Pause { group, restarts, others_take, ends } = pause;
-    let why = match (restarts, ends, others_take) {
-        (Some(pod), true, true) => format!(
-            "group {group} takes no messages while {pod} restarts; producers are led to other groups about 35 s before"
+    let restart = match restarts.as_slice() {
+        [] => None,
+        [pod] => Some(format!("{pod} restarts")),
+        pods => Some(format!("{} restart", pods.join(" and then "))),
+    };
+    let why = match (restart, ends, others_take) {
+        (Some(restart), true, true) => format!(
+            "group {group} takes no messages while {restart}; producers are led to other groups about 35 s before"
         ),
-        (Some(pod), true, false) => format!(
-            "group {group} stops writes for a moment while {pod} restarts; no other group takes messages, so sends fail or \
-             wait until it is back"
+        (Some(restart), true, false) => format!(
+            "group {group} stops writes for a moment while {restart}; no other group takes messages, so sends fail or wait \
+             until it is back"
         ),
         (None, true, _) => format!("group {group} stops writes for a moment"),
-        (Some(pod), false, _) => format!("group {group} stops writes, and {pod} does not come back"),
+        (Some(_), false, _) => {
+            format!("group {group} stops writes, and {} does not come back", restarts.join(" or "))
+        }
         (None, false, _) => format!("group {group} takes no messages any more"),
     };
     WritePause { group: *group, others_take: *others_take, why }

@@ -61,6 +61,7 @@ pub(super) fn decide_roll(desired: &Desired, seen: &Seen, outcome: &mut Outcome)
     };
     let rules = roll::Rules {
         most_groups: usize::try_from(rollout.max_groups_in_parallel).unwrap_or(1),
+        acks: usize::try_from(desired.effective.brokers.required_acks).unwrap_or(usize::MAX),
         hold: others_restart(desired).filter(|_| !begun).or_else(|| window_is_closed(desired)),
         hold_masters,
         pause: parse_duration(&rollout.pause_between).unwrap_or_default(),

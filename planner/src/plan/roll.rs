@@ -1,5 +1,6 @@
-//! Which pod restarts next, and which group stops taking messages before its master does. Slaves first, the one that is
-//! furthest behind first; one disruption per group; the first pod that does not come back stops everything.
+//! Which pod restarts next, and which group stops taking messages before its master does, or a slave that every message
+//! waits for. Slaves first, the one that is furthest behind first; one disruption per group; the first pod that does not
+//! come back stops everything.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(crate) struct Member {
 pub(crate) struct Rules {
     /// Groups that may have a member down at once.
     pub(crate) most_groups: usize,
+    /// How many members of a group must have a message before it is acknowledged.
+    pub(crate) acks: usize,
     /// Why no group may begin now.
     pub(crate) hold: Option<Waiting>,
     /// Why no master may restart.
@@ -86,7 +89,7 @@ pub(crate) fn decide(groups: &[Group], rules: &Rules) -> Roll {
         roll.restart = Some(restart);
     }
     let kept =
-        groups.iter().filter(|group| group.quiet && !master_is_done(group) && other_writable(groups, group));
+        groups.iter().filter(|group| group.quiet && !is_done(group, rules) && other_writable(groups, group));
     roll.quiet.extend(kept.map(|group| group.index));
     // One that is quiet is disturbed until it takes messages again.
     let disturbed =
@@ -172,16 +175,10 @@ fn next(groups: &[Group], group: &Group, rules: &Rules, quiet: &BTreeSet<u32>) -
     let restart = |class| {
         Next::Restart(Restart { group: group.index, ordinal, class, broken: false, reason: reason.clone() })
     };
-    if ordinal > 0 {
-        return restart(Class::MemberLoss);
-    }
-    if let Some(why) = rules.hold_masters.clone().filter(|_| member.ready) {
+    if let Some(why) = rules.hold_masters.clone().filter(|_| ordinal == 0 && member.ready) {
         return Next::Wait(why);
     }
-    let behind = group.members.iter().skip(1).any(|slave| slave.lag != Some(0));
-    let catching_up =
-        || wait("RollingOut", format!("slaves of group {} still copy from its master", group.index));
-    if !group.active {
+    if !group.active || !pauses_writes(group, ordinal, rules) {
         return restart(Class::MemberLoss);
     }
     if !member.ready {
@@ -189,7 +186,7 @@ fn next(groups: &[Group], group: &Group, rules: &Rules, quiet: &BTreeSet<u32>) -
     }
     let mut others = groups.iter().filter(|other| other.index != group.index);
     if !others.clone().any(|other| other.writable && !quiet.contains(&other.index)) {
-        // Whoever is about to take messages again takes them while this one's master restarts.
+        // Whoever is about to take messages again takes them while this one does not.
         let comes_back = |other: &&Group| other.quiet || other.returns || quiet.contains(&other.index);
         return match others.find(comes_back) {
             Some(other) => Next::Wait(wait(
@@ -199,17 +196,29 @@ fn next(groups: &[Group], group: &Group, rules: &Rules, quiet: &BTreeSet<u32>) -
             None => restart(Class::WritePause),
         };
     }
-    match group.quiet_since {
-        _ if !group.quiet => {
-            let text = format!("group {} stops taking messages before its master restarts", group.index);
-            Next::Quiet(wait("RollingOut", text))
+    let behind = group.members.iter().skip(1).any(|slave| slave.lag != Some(0));
+    let text = match group.quiet_since {
+        _ if !group.quiet && ordinal == 0 => {
+            format!("group {} stops taking messages before its master restarts", group.index)
         }
-        Some(since) if elapsed(since, rules.now) >= PRODUCERS_LEAVE => match behind {
-            true => Next::Quiet(catching_up()),
-            false => restart(Class::MemberLoss),
+        _ if !group.quiet => format!(
+            "group {} stops taking messages before member {ordinal} restarts: without it none is acknowledged in time",
+            group.index
+        ),
+        Some(since) if elapsed(since, rules.now) >= PRODUCERS_LEAVE => match behind && ordinal == 0 {
+            true => format!("slaves of group {} still copy from its master", group.index),
+            false => return restart(Class::MemberLoss),
         },
-        _ => Next::Quiet(wait("RollingOut", format!("producers leave group {}", group.index))),
-    }
+        _ => format!("producers leave group {}", group.index),
+    };
+    Next::Quiet(wait("RollingOut", text))
+}
+
+/// Whether a group's messages find no answer while a member is away: without its master there is nobody to send to, and
+/// without a slave that all of them wait for they are answered late, as failures. All others are ready, and so in sync,
+/// when a member restarts.
+fn pauses_writes(group: &Group, ordinal: u32, rules: &Rules) -> bool {
+    ordinal == 0 || group.members.len() <= rules.acks
 }
 
 fn hold(groups: &[Group], group: &Group, rules: &Rules) -> Option<Waiting> {
@@ -224,8 +233,13 @@ fn hold(groups: &[Group], group: &Group, rules: &Rules) -> Option<Waiting> {
     })
 }
 
-fn master_is_done(group: &Group) -> bool {
-    group.members.first().is_none_or(|master| master.ready && master.outdated.is_none())
+/// Whether nobody is away, or about to go, whom messages wait for.
+fn is_done(group: &Group, rules: &Rules) -> bool {
+    let awaited = (0..).zip(&group.members).filter(|(ordinal, _)| pauses_writes(group, *ordinal, rules));
+    let is_held = |ordinal: u32| ordinal == 0 && rules.hold_masters.is_some();
+    awaited
+        .into_iter()
+        .all(|(ordinal, member)| member.ready && (member.outdated.is_none() || is_held(ordinal)))
 }
 
 fn other_writable(groups: &[Group], group: &Group) -> bool {
@@ -245,7 +259,7 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules { most_groups: 1, hold: None, hold_masters: None, pause: Duration::ZERO, now: at(100) }
+        Rules { most_groups: 1, acks: 1, hold: None, hold_masters: None, pause: Duration::ZERO, now: at(100) }
     }
 
     fn good() -> Member {
@@ -463,6 +477,82 @@ mod tests {
                 vec![group(0, vec![good()]), group(1, vec![old()])],
                 Rules { pause: Duration::from_secs(101), ..rules() },
                 None,
+                vec![],
+            ),
+        ];
+        for (name, groups, rules, restart, quiet) in cases {
+            assert_eq!(short(&groups, &rules), (restart, quiet), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slave_that_every_message_waits_for_goes_like_a_master() {
+        use Class::{MemberLoss, WritePause};
+        let two = || Rules { acks: 2, ..rules() };
+        let held = Waiting { reason: "AwaitingApproval", message: String::new(), blocked: true };
+        let supervised = || Rules { hold_masters: Some(held.clone()), ..two() };
+        let other = || group(1, vec![good(), good()]);
+        let of = |master, slave| group(0, vec![master, slave]);
+        type Row = (&'static str, Vec<Group>, Rules, Option<(u32, u32, Class)>, Vec<u32>);
+        let cases: Vec<Row> = vec![
+            ("its producers leave first", vec![of(old(), old()), other()], two(), None, vec![0]),
+            ("which takes a while", vec![quiet(of(old(), old()), Some(66)), other()], two(), None, vec![0]),
+            (
+                "then it goes, however far behind it is",
+                vec![quiet(of(old(), Member { lag: Some(9), ..old() }), Some(65)), other()],
+                two(),
+                Some((0, 1, MemberLoss)),
+                vec![0],
+            ),
+            (
+                "quiet until it is back",
+                vec![quiet(of(old(), down(good())), Some(0)), other()],
+                two(),
+                None,
+                vec![0],
+            ),
+            (
+                "also when the master stays",
+                vec![quiet(of(good(), down(good())), Some(0)), other()],
+                two(),
+                None,
+                vec![0],
+            ),
+            (
+                "then the master at once",
+                vec![quiet(of(old(), good()), Some(0)), other()],
+                two(),
+                Some((0, 0, MemberLoss)),
+                vec![0],
+            ),
+            ("and no longer", vec![quiet(of(good(), good()), Some(0)), other()], two(), None, vec![]),
+            (
+                "nor while the master waits for a person",
+                vec![quiet(of(old(), good()), Some(0)), other()],
+                supervised(),
+                None,
+                vec![],
+            ),
+            ("alone it pauses writes", vec![of(old(), old())], two(), Some((0, 1, WritePause)), vec![]),
+            (
+                "not while the only other group comes back",
+                vec![of(old(), old()), Group { returns: true, writable: false, ..other() }],
+                Rules { most_groups: 2, ..two() },
+                None,
+                vec![],
+            ),
+            (
+                "with a third member nobody waits for it",
+                vec![group(0, vec![old(), old(), good()]), other()],
+                two(),
+                Some((0, 1, MemberLoss)),
+                vec![],
+            ),
+            (
+                "nobody sends to a group that goes or comes",
+                vec![Group { active: false, writable: false, ..of(old(), old()) }, other()],
+                two(),
+                Some((0, 1, MemberLoss)),
                 vec![],
             ),
         ];

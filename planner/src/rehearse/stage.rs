@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use manifest::Validated;
+use manifest::{Validated, resolve};
 use serde_json::{Value, json};
 
 use super::is_slow;
@@ -28,6 +28,8 @@ pub(super) struct Stage {
     pub(super) now: Timestamp,
     names: Names,
     version: String,
+    /// How many members of a group must have a message.
+    acks: usize,
     /// Stores on volumes, by the names of their claims.
     stores: BTreeMap<String, String>,
     /// Where each pod is or was, as node and address: one that is made anew comes there again.
@@ -57,6 +59,7 @@ impl Stage {
         let mut stage = Stage {
             names,
             version: validated.cluster().spec.version.clone(),
+            acks: usize::try_from(resolve(validated).brokers.required_acks).unwrap_or(usize::MAX),
             stores,
             places: BTreeMap::new(),
             stuck,
@@ -305,9 +308,15 @@ impl Stage {
         self.facts.pods.iter().any(|pod| self.stuck.contains(&pod.uid))
     }
 
-    /// Returns the pod of a group's master.
-    pub(super) fn master_of(&self, group: u32) -> String {
-        self.names.broker(group, 0)
+    /// Whether messages to a group wait for a pod: for its master, and for a slave that no other stands in for.
+    pub(super) fn waits_for(&self, group: u32, pod: &str) -> bool {
+        let members: Vec<&PodFacts> = self.members_of(group).collect();
+        let of_group = members.iter().any(|member| member.name == pod);
+        of_group && (ordinal_of(pod) == Some(0) || members.len() <= self.acks)
+    }
+
+    fn members_of(&self, group: u32) -> impl Iterator<Item = &PodFacts> {
+        self.facts.pods.iter().filter(move |pod| group_label(&pod.labels) == Some(group))
     }
 
     /// Whether a group is to take messages.
@@ -324,10 +333,13 @@ impl Stage {
     }
 
     fn takes(&self, group: u32) -> bool {
-        let master = self.master_of(group);
-        let ready = self.facts.pods.iter().any(|pod| pod.name == master && pod.ready && !pod.terminating);
+        let master = self.names.broker(group, 0);
+        let ready: Vec<&PodFacts> =
+            self.members_of(group).filter(|pod| pod.ready && !pod.terminating).collect();
         let permission = self.facts.members.get(&master).and_then(|answer| answer.known());
-        ready && permission.is_some_and(|member| member.permission == READ_WRITE)
+        ready.iter().any(|pod| pod.name == master)
+            && ready.len() >= self.acks
+            && permission.is_some_and(|member| member.permission == READ_WRITE)
     }
 
     fn fresh(&mut self) -> String {

@@ -1,8 +1,8 @@
 //! The operator: observes, plans, carries out, as `step.rs` says, and may die after any write. Safety is checked at each.
 
 use k8s_openapi::jiff::Timestamp;
-use manifest::cluster::ScaleInPolicy;
 use manifest::cluster::status::ClusterStatus;
+use manifest::cluster::{ReplicationMode, ScaleInPolicy};
 use planner::conditions::REASONS;
 use planner::object::{Kind, ObjectRef};
 use planner::step::{Action, Class, Step};
@@ -295,7 +295,11 @@ fn check_restart(world: &World, pod: &str, step: &Step) -> Result<(), String> {
     };
     let others = world.groups().into_iter().filter(|other| *other != group);
     let quiet = world.pods[pod].settings.get("brokerPermission").is_some_and(|permission| permission != "6");
-    if pod.ends_with("-0") && known.facts.ready && step.class == Class::MemberLoss {
+    // So does a slave that every message waits for.
+    let brokers = &world.manifest.cluster().spec.brokers;
+    let awaited = brokers.replication.mode == ReplicationMode::Sync
+        && brokers.replicas_per_group <= brokers.replication.required_acks.unwrap_or(2);
+    if (awaited || pod.ends_with("-0")) && known.facts.ready && step.class == Class::MemberLoss {
         if !quiet {
             return Err(format!("{pod} restarts while producers send to it"));
         }

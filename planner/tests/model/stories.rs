@@ -719,3 +719,36 @@ fn a_group_that_drains_for_long_is_upgraded_with_the_others() {
     assert_eq!((images.len(), images.iter().all(|image| image.ends_with("0.1.1"))), (4, true), "{images:?}");
     assert_eq!(world.cluster.status.brokers.group_statuses[0].state, "Draining");
 }
+
+#[test]
+fn a_slave_that_every_message_waits_for_restarts_only_when_producers_have_left() {
+    let sync = TWO_BY_TWO.replace("groups: 2", "groups: 2\n    replication: { mode: Sync }");
+    let restarts_of = |before: &str| {
+        let mut world = settled(before);
+        world.manifest = manifest::load(&before.replace("version: 0.1.0", "version: 0.1.1")).unwrap();
+        world.history.clear();
+        let mut random = Random(11);
+        let mut sent_to = Vec::new();
+        while world.cluster.status.version.as_deref() != Some("0.1.1") {
+            world.tick(&mut random, false);
+            let before = restarts(&world).len();
+            reconcile(&mut world, &mut random, false).unwrap();
+            let slaves = restarts(&world).split_off(before);
+            for slave in slaves.into_iter().filter(|pod| pod.ends_with("-1") && pod.contains("-broker-")) {
+                let master = format!("{}0", slave.strip_suffix('1').unwrap());
+                if world.pods[&master].settings["brokerPermission"] == "6" {
+                    sent_to.push(slave);
+                }
+            }
+        }
+        (restarts(&world).split_off(3), sent_to)
+    };
+    let order =
+        ["mq-broker-0-1", "mq-broker-0-0", "mq-broker-1-1", "mq-broker-1-0"].map(str::to_owned).to_vec();
+    assert_eq!(restarts_of(&sync), (order.clone(), vec![]));
+    // An acknowledgement of the master alone waits for no slave.
+    let slaves = ["mq-broker-0-1", "mq-broker-1-1"].map(str::to_owned).to_vec();
+    assert_eq!(restarts_of(TWO_BY_TWO), (order, slaves));
+    let (order, sent_to) = restarts_of(&sync.replace("replicasPerGroup: 2", "replicasPerGroup: 3"));
+    assert_eq!((order.len(), sent_to.len()), (6, 2));
+}
