@@ -257,8 +257,11 @@ pub const MANUAL: &[Reason] = &[
     ),
     entry(
         "TimedOut",
-        "A group drains for longer than `brokers.scaleIn.drainTimeout`. Nothing is removed.",
-        "Start the consumers that `gantry status NAME` names, or raise `brokers.groups` to take the group back.",
+        "A group drains for longer than `brokers.scaleIn.drainTimeout` (with policy `Force`, a minute): consumers have \
+         messages to read, or a member or a name server does not answer. Nothing is removed.",
+        "The message names what is missing: start the consumers that `gantry status NAME` names, or the member; or raise \
+         `brokers.groups` to take the group back. A group whose master is gone for good goes with `brokers.scaleIn.policy: \
+         Force`, which gives up what is on it.",
     ),
     entry(
         "Unavailable",

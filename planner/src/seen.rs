@@ -146,6 +146,14 @@ impl SeenGroup<'_> {
             .all(|ordinal| self.answers.get(&ordinal).is_some_and(|answer| answer.permission == permission))
     }
 
+    /// Returns the first of them that does not say that it has this permission by this revision or a later one.
+    pub(crate) fn first_without(&self, permission: u8, revision: u64) -> Option<u32> {
+        self.asked().find(|ordinal| {
+            let answer = self.answers.get(ordinal);
+            answer.is_none_or(|answer| answer.permission != permission || answer.config_revision < revision)
+        })
+    }
+
     /// Whether all slaves that are ready have everything.
     pub(crate) fn slaves_equal(&self) -> bool {
         let slaves = self.asked().filter(|ordinal| *ordinal > 0);

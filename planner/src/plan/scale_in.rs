@@ -7,6 +7,9 @@ use manifest::cluster::{IdleGroups, ScaleInPolicy};
 
 use crate::facts::{Answer, DrainFacts};
 
+/// With policy `Force`: how long members have to say that they refuse messages.
+const FORCED_WAITS: Duration = Duration::from_secs(60);
+
 /// What decides about a drain.
 pub(crate) struct Drain<'a> {
     pub(crate) policy: ScaleInPolicy,
@@ -18,6 +21,10 @@ pub(crate) struct Drain<'a> {
     pub(crate) started: Timestamp,
     /// Since when all members refuse messages; `None` while one may not.
     pub(crate) read_only_since: Option<Timestamp>,
+    /// The member that may not.
+    pub(crate) unconfirmed: String,
+    /// Whether the master's pod is ready.
+    pub(crate) master_runs: bool,
     pub(crate) found: Answer<&'a DrainFacts>,
     pub(crate) now: Timestamp,
 }
@@ -36,19 +43,34 @@ pub(crate) enum Progress {
 
 /// Decides whether the group may go.
 pub(crate) fn decide(drain: &Drain) -> Progress {
+    let forced = drain.policy == ScaleInPolicy::Force;
+    let patience = if forced { drain.timeout.min(FORCED_WAITS) } else { drain.timeout };
+    let late = elapsed(drain.started, drain.now) > patience;
     let waiting = |reason, phase, message: String| Progress::Waiting { reason, phase, message };
-    let Some(since) = drain.read_only_since else {
-        return waiting("Draining", "Requested", "its members are told to refuse messages".to_owned());
+    let unanswered = |phase, text: &str, remedy: &str| match late {
+        true => waiting("TimedOut", phase, format!("{text}, after {}s: {remedy}", patience.as_secs())),
+        false => waiting("Draining", phase, text.to_owned()),
     };
-    if drain.policy == ScaleInPolicy::Force {
+    let Some(since) = drain.read_only_since else {
+        // Nobody can tell a master that does not run to refuse messages, and who forces gives up what is on it. One that
+        // is ready may be taking messages at this moment: their producers would be told that they are safe.
+        if forced && late && !drain.master_runs {
+            return Progress::Drained;
+        }
+        let remedy = format!(
+            "{} does not confirm it: start it, and let the operator reach port 5558 of its pod; scaleIn.policy Force gives up \
+             what is on a master that does not run",
+            drain.unconfirmed
+        );
+        return unanswered("Requested", "its members are told to refuse messages", &remedy);
+    };
+    if forced {
         return Progress::Drained;
     }
     let Answer::Known(found) = drain.found else {
-        return waiting(
-            "Draining",
-            "WriteDisabled",
-            "what its consumers have read is not known yet".to_owned(),
-        );
+        let remedy = "start its master, and let the operator reach its port for clients; scaleIn.policy Force skips the whole \
+                      drain: messages that nobody read stay behind or are deleted";
+        return unanswered("WriteDisabled", "what its consumers have read is not known yet", remedy);
     };
     if let Some(topic) = found.order_configured.first() {
         let text = format!(
@@ -58,22 +80,15 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
         return waiting("OrderedTopic", "WriteDisabled", text);
     }
     if !found.routes_are_read_only {
-        return waiting(
-            "Draining",
-            "WriteDisabled",
-            "a name server still leads producers to it, or does not answer".to_owned(),
-        );
+        let text = "a name server still leads producers to it, or does not answer";
+        let remedy = "start name servers that are not ready, and let the operator reach their ports";
+        return unanswered("WriteDisabled", text, remedy);
     }
-    let late = elapsed(drain.started, drain.now) > drain.timeout;
     if found.remaining > 0 {
         let text = format!("consumers have {} messages to read", found.remaining);
-        if late {
-            let after = drain.timeout.as_secs();
-            return waiting("TimedOut", "Draining", format!("{text} after {after}s; start them"));
-        }
-        return match found.unread_ordered.first() {
+        return match found.unread_ordered.first().filter(|_| !late) {
             Some(topic) => waiting("OrderedTopic", "Draining", unread_ordered(topic, found)),
-            None => waiting("Draining", "Draining", text),
+            None => unanswered("Draining", &text, "start them"),
         };
     }
     if let Some(idle) = found.idle.iter().find(|idle| !is_ignored(drain, idle.idle_for)) {
@@ -135,6 +150,8 @@ mod tests {
             timeout: Duration::from_secs(1_000),
             started: at(0),
             read_only_since: Some(at(0)),
+            unconfirmed: "b-0".to_owned(),
+            master_runs: true,
             found,
             now: at(now),
         }
@@ -164,6 +181,11 @@ mod tests {
             ignore_idle_after: Duration::from_secs(after),
             ..drain(Answer::Known(found), 90)
         };
+        let forced = |now| Drain {
+            policy: ScaleInPolicy::Force,
+            read_only_since: None,
+            ..drain(Answer::Unknown, now)
+        };
         let cases = [
             (
                 "writes are on",
@@ -182,13 +204,23 @@ mod tests {
             ("an idle group, nobody knows how long", drop(&unknown, 60), "IdleGroup"),
             ("an idle group, 0s is never", drop(&hour, 0), "IdleGroup"),
             ("an idle group, long enough", drop(&hour, 60), "Done"),
+            ("nothing is known for too long", drain(Answer::Unknown, 2_000), "TimedOut"),
+            ("routes lead to it for too long", drain(Answer::Known(&led_to), 2_000), "TimedOut"),
+            (
+                "writes are on for too long",
+                Drain { read_only_since: None, ..drain(Answer::Known(&empty), 2_000) },
+                "TimedOut",
+            ),
             ("too early", drain(Answer::Known(&empty), 59), "Draining"),
             ("empty", drain(Answer::Known(&empty), 60), "Done"),
             ("forced", Drain { policy: ScaleInPolicy::Force, ..drain(Answer::Unknown, 0) }, "Done"),
+            ("forced, but writes are on", forced(59), "Draining"),
+            ("forced, and its master is silent", forced(61), "TimedOut"),
+            ("forced, and its master does not run", Drain { master_runs: false, ..forced(59) }, "Draining"),
             (
-                "forced, but writes are on",
-                Drain { policy: ScaleInPolicy::Force, read_only_since: None, ..drain(Answer::Unknown, 0) },
-                "Draining",
+                "forced, and its master has not run for a while",
+                Drain { master_runs: false, ..forced(61) },
+                "Done",
             ),
         ];
         for (name, drain, expected) in cases {

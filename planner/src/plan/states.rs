@@ -6,7 +6,7 @@ use manifest::units::parse_duration;
 
 use super::groups::State;
 use super::scale_in::Progress;
-use super::told::{is_confirmed, permission_since, told_permission};
+use super::told::{is_confirmed, permission_since, told_permission, unconfirmed};
 use super::{Outcome, groups, scale_in};
 use crate::desired::Desired;
 use crate::facts::Answer;
@@ -75,6 +75,8 @@ pub(super) fn drain(desired: &Desired, seen: &Seen, group: u32, started: Option<
         timeout: time(&settings.drain_timeout),
         started: started.unwrap_or(desired.now),
         read_only_since: permission_since(desired, seen, group, READ_ONLY),
+        unconfirmed: desired.names.broker(group, unconfirmed(desired, seen, group, READ_ONLY)),
+        master_runs: seen.groups.get(&group).is_some_and(|group| group.role.is_ready(0)),
         found: found.map_or(Answer::Unknown, Answer::Known),
         now: desired.now,
     })

@@ -32,13 +32,21 @@ pub(super) fn told_permission(desired: &Desired, group: u32) -> Option<u8> {
 
 /// Whether all members that answer run with the group's live settings.
 pub(super) fn is_confirmed(desired: &Desired, seen: &Seen, group: u32) -> bool {
-    let settings = live_config::observed(desired, group)
-        .and_then(|observed| live_config::read(&observed.json, &desired.names.broker(group, 0)));
-    let revision = settings.as_ref().and_then(live_config::revision_of);
-    match (revision, seen.groups.get(&group)) {
+    match (told_revision(desired, group), seen.groups.get(&group)) {
         (Some(revision), Some(group)) => group.confirmed(revision),
         _ => false,
     }
+}
+
+/// Returns the first member that does not say that it has this permission by the group's live settings.
+pub(super) fn unconfirmed(desired: &Desired, seen: &Seen, group: u32, permission: u8) -> u32 {
+    let revision = told_revision(desired, group).unwrap_or(0);
+    seen.groups.get(&group).and_then(|group| group.first_without(permission, revision)).unwrap_or(0)
+}
+
+fn told_revision(desired: &Desired, group: u32) -> Option<u64> {
+    let observed = live_config::observed(desired, group)?;
+    live_config::revision_of(&live_config::read(&observed.json, &desired.names.broker(group, 0))?)
 }
 
 /// Returns since when all brokers know just the first name servers.

@@ -245,6 +245,25 @@ fn a_group_goes_only_when_its_members_run_with_what_they_were_told_last() {
     assert!(!goes(&world));
 }
 
+#[test]
+fn a_group_whose_master_is_gone_for_good_says_what_to_do_and_goes_when_it_is_given_up() {
+    let mut world = settled(TWO_BY_TWO);
+    let master = world.pods.get_mut("mq-broker-1-0").unwrap();
+    (master.facts.ready, master.starts_in) = (false, u64::MAX);
+    let one = TWO_BY_TWO.replace("groups: 2", "groups: 1\n    scaleIn: { drainTimeout: 10m }");
+    world.manifest = manifest::load(&one).unwrap();
+    run(&mut world, 10);
+    assert_eq!(said(&world.live_plan().status, "ScaleIn"), "False Draining");
+    world.now = Timestamp::from_second(world.now.as_second() + 600).unwrap();
+    let plan = world.live_plan();
+    assert_eq!(said(&plan.status, "ScaleIn"), "False TimedOut");
+    let late = plan.waiting.iter().find(|waiting| waiting.reason == "TimedOut").unwrap();
+    assert!(late.blocked && late.message.contains("mq-broker-1-0"), "{late:?}");
+    world.manifest = manifest::load(&one.replace("scaleIn: {", "scaleIn: { policy: Force,")).unwrap();
+    settle(&mut world);
+    assert_eq!(world.groups(), [0]);
+}
+
 /// Members have taken over what the API server forgot when it was set back to a backup.
 #[test]
 fn members_take_over_settings_that_a_backup_brought_back() {
