@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use manifest::cluster::ClusterStatus;
 use planner::facts::Facts;
-use planner::step::Plan;
+use planner::step::{Plan, Waiting};
 use serde_json::{Value, json};
 
 /// The conditions that are about the manifest as it stands, whatever is done meanwhile.
@@ -49,15 +49,21 @@ pub fn decide(cluster: &Value, kept: Option<&Value>, facts: &Facts, now: Timesta
         let plan = planner::plan(&manifest::read(&kept).ok()?, facts, now);
         (!plan.refused).then_some(plan)
     });
-    let plan = match plan {
-        Some(plan) => Plan {
-            status: with_conditions_of(&refusal.status, plan.status),
-            waiting: plan.waiting.into_iter().chain(refusal.waiting).collect(),
-            ..plan
-        },
+    let ignored = ignored(&refusal.status);
+    let mut plan = match plan {
+        Some(plan) => Plan { status: with_conditions_of(&refusal.status, plan.status), ..plan },
         None => refusal,
     };
+    plan.waiting.push(ignored);
     Decided { plan, accepted: false }
+}
+
+/// What makes the event: a person has to mend the manifest, and may not look at its conditions.
+fn ignored(refusal: &ClusterStatus) -> Waiting {
+    let said = refusal.conditions.iter().find(|said| said.kind == "SpecAccepted");
+    let why = said.map_or("", |said| said.message.as_str());
+    let message = format!("the manifest is not applied, and what runs is left as it is: {why}");
+    Waiting { reason: "SpecIgnored", message, blocked: true }
 }
 
 fn is_protected(cluster: &Value) -> bool {

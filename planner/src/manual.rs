@@ -23,12 +23,22 @@ impl Reason {
         format!("{PAGE}#{}", self.name.to_lowercase())
     }
 
-    /// Returns the conditions that it stands in.
-    pub fn conditions(&self) -> impl Iterator<Item = &'static str> {
-        let name = self.name;
-        REASONS.iter().filter(move |(_, reasons)| reasons.contains(&name)).map(|(condition, _)| *condition)
+    /// Returns where it stands, in words: the conditions, or what else.
+    fn places(&self) -> String {
+        let conditions = REASONS.iter().filter(|(_, reasons)| reasons.contains(&self.name));
+        let mut places: Vec<String> = conditions.map(|(condition, _)| format!("`{condition}`")).collect();
+        let elsewhere = ELSEWHERE.iter().filter(|(name, _)| *name == self.name);
+        places.extend(elsewhere.map(|(_, place)| (*place).to_owned()));
+        places.join(", ")
     }
 }
+
+/// Reasons that stand in no condition.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("SpecIgnored", "events"),
+    ("StepFailed", "events"),
+    ("WindowClosed", "the message of `Progressing`, and what `gantry plan` says"),
+];
 
 /// Returns a reason by its name.
 pub fn reason(name: &str) -> Option<&'static Reason> {
@@ -249,6 +259,17 @@ pub const MANUAL: &[Reason] = &[
          restart of producers.",
     ),
     entry(
+        "SpecIgnored",
+        "The manifest as it was edited last cannot be applied. What ran before goes on as it is.",
+        "Mend what the event names; the condition `SpecAccepted` says it too.",
+    ),
+    entry(
+        "StepFailed",
+        "A broker that is ready has not taken over its settings for more than a minute. The operator goes on trying.",
+        "Look at the broker's log and the operator's: most often the operator does not reach port 5558 of the broker's pod. \
+         Nothing restarts for it; `kubectl delete pod POD` makes the broker read its settings anew.",
+    ),
+    entry(
         "StoreIdentityMismatch",
         "A member's volume has the store of another member: volumes were swapped or restored to the wrong place. The member \
          runs and serves nobody, and its volume is not touched.",
@@ -295,6 +316,11 @@ pub const MANUAL: &[Reason] = &[
         "Bring the volume back. If that is impossible, `gantry replace-store NAME POD --yes` gives up what was on it: a slave \
          copies from its master; of a master what only it had is lost. `brokers.storage.onLostVolume: Replace` does so for \
          slaves by itself.",
+    ),
+    entry(
+        "WindowClosed",
+        "Pods have to restart, and no window of `brokers.rollout.window` is open. Groups that have begun go on.",
+        "Wait. To restart them now, take the windows out of the manifest, and put them back when all is done.",
     ),
 ];
 
@@ -346,14 +372,13 @@ pub fn page() -> String {
         let _ = writeln!(page, "| `{condition}` | {question} | {} |", links.join(", "));
     }
     for reason in MANUAL {
-        let conditions: Vec<String> = reason.conditions().map(|condition| format!("`{condition}`")).collect();
         let _ = write!(
             page,
             "\n## {}\n\n{}\n\n**What to do.** {}\n\nStands in: {}.\n",
             reason.name,
             reason.means,
             reason.action,
-            conditions.join(", ")
+            reason.places()
         );
     }
     page
@@ -367,7 +392,9 @@ mod tests {
 
     #[test]
     fn every_reason_is_in_the_manual_and_the_manual_has_no_other() {
-        let known: BTreeSet<&str> = REASONS.iter().flat_map(|(_, reasons)| reasons.iter().copied()).collect();
+        let elsewhere = ELSEWHERE.iter().map(|(reason, _)| *reason);
+        let in_conditions = REASONS.iter().flat_map(|(_, reasons)| reasons.iter().copied());
+        let known: BTreeSet<&str> = in_conditions.chain(elsewhere).collect();
         let written: BTreeSet<&str> = MANUAL.iter().map(|reason| reason.name).collect();
         assert_eq!(written, known);
         assert_eq!(written.len(), MANUAL.len(), "one stands twice");

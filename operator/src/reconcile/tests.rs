@@ -311,6 +311,41 @@ async fn children_come_back_while_an_edit_cannot_be_applied() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edit_that_cannot_be_applied_is_one_event_each_time_it_appears() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    trial.settle(&key).await;
+    let good = trial.server.lock().objects[&format!("{CLUSTERS}/c")]["spec"]["brokers"].clone();
+    let edit = async |brokers: Value| {
+        let path = format!("{CLUSTERS}/c");
+        let mut edited = trial.server.lock().objects[&path].clone();
+        for (key, value) in good.as_object().into_iter().chain(brokers.as_object()).flatten() {
+            edited["spec"]["brokers"][key] = value.clone();
+        }
+        trial.server.lock().put(&path, edited);
+        for _ in 0..3 {
+            trial.watch();
+            trial.settle(&key).await;
+        }
+    };
+    let said = || -> Vec<String> {
+        let server = trial.server.lock();
+        let events = server.objects.values().filter(|object| object["reason"] == "SpecIgnored");
+        let warned = events.inspect(|event| assert_eq!(event["type"], "Warning"));
+        warned.map(|event| event["note"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(said(), Vec::<String>::new());
+    edit(json!({ "config": { "brokerId": "3" } })).await;
+    assert_eq!(said().len(), 1);
+    assert!(said()[0].contains("brokerId"), "{:?}", said());
+    edit(json!({ "config": {} })).await;
+    // One that needs a look at the cluster.
+    edit(json!({ "remove": [7] })).await;
+    assert_eq!(said().len(), 2);
+    assert!(said()[1].contains("there is no group 7"), "{:?}", said());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_that_someone_else_changed_is_not_overwritten() {
     let trial = trial();
     let key = trial.make("c", small());
