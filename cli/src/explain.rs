@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use planner::Timestamp;
 use planner::facts::ClusterFacts;
+use planner::labels::OPERATOR;
 use planner::object::Kind;
 
 use crate::exit::{BAD_MANIFEST, DEGRADED, Failure};
@@ -38,7 +39,7 @@ pub struct Arguments {
 
 /// Events that are looked through.
 const MOST_EVENTS: u32 = 2_000;
-/// The operator's lease, by the name that the chart gives it.
+/// The operator's lease where it has no label: of an operator of before, by the name that the chart usually gives it.
 const LEASE: &str = "gantry-operator";
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -90,9 +91,18 @@ async fn look(place: &Place, name: &str) -> anyhow::Result<Explanation> {
     Ok(explain(&seen, Timestamp::now()))
 }
 
-/// The lease of the operator, wherever it runs; not known where the user may not look.
+/// The lease of the operator, wherever it runs; not known where the user may not look. The last renewed one: some may be
+/// left of operators that were uninstalled.
 async fn lease(kubernetes: &Kubernetes) -> anyhow::Result<Option<Lease>> {
+    let (label, value) = OPERATOR;
+    let ours = ListParams::default().labels(&format!("{label}={value}"));
     let named = ListParams::default().fields(&format!("metadata.name={LEASE}"));
-    let leases: Option<Vec<Lease>> = kubernetes.list_everywhere("leases", &named).await?;
-    Ok(leases.and_then(|leases| leases.into_iter().next()))
+    for these in [ours, named] {
+        let leases: Vec<Lease> = kubernetes.list_where_allowed("leases", &these).await?;
+        let renewed = |lease: &Lease| Some(lease.spec.as_ref()?.renew_time.as_ref()?.0);
+        if let Some(last) = leases.into_iter().max_by_key(renewed) {
+            return Ok(Some(last));
+        }
+    }
+    Ok(None)
 }

@@ -180,7 +180,34 @@ impl Kubernetes {
     where
         K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
-        match Api::<K>::all(self.client.clone()).list(params).await {
+        self.list_if_allowed(Api::all(self.client.clone()), what, params).await
+    }
+
+    /// Lists what is in any namespace, or in this one where the user may see no other; nothing where not even that.
+    pub async fn list_where_allowed<K>(&self, what: &str, params: &ListParams) -> anyhow::Result<Vec<K>>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug,
+    {
+        if let Some(all) = self.list_everywhere(what, params).await? {
+            return Ok(all);
+        }
+        let here = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(self.list_if_allowed(here, what, params).await?.unwrap_or_default())
+    }
+
+    async fn list_if_allowed<K>(
+        &self,
+        api: Api<K>,
+        what: &str,
+        params: &ListParams,
+    ) -> anyhow::Result<Option<Vec<K>>>
+    where
+        K: Clone + DeserializeOwned + Debug,
+    {
+        match api.list(params).await {
             Ok(list) => Ok(Some(list.items)),
             Err(kube::Error::Api(status)) if [401, 403].contains(&status.code) => Ok(None),
             Err(error) => Err(self.in_words(&format!("list {what}"), error)),

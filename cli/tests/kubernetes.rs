@@ -146,6 +146,46 @@ fn status_shows_conditions_groups_and_members() {
     assert!(text(&all.stdout).lines().nth(1).unwrap().starts_with("mq"), "{}", said(&all));
 }
 
+/// The chart names the lease after its release.
+#[test]
+fn an_operator_that_is_down_is_found_by_its_lease_whatever_its_name() {
+    const EVERYWHERE: &str = "/apis/coordination.k8s.io/v1/leases";
+    const HERE: &str = "/apis/coordination.k8s.io/v1/namespaces/messaging/leases";
+    let lease = |name: &str, labels: Value, renewed: &str| {
+        json!({ "metadata": { "name": name, "namespace": "operators", "labels": labels }, "spec": {
+            "holderIdentity": "x", "leaseDurationSeconds": 15, "renewTime": format!("{renewed}T00:00:00.000000Z"),
+        } })
+    };
+    let operators = json!({ "app.kubernetes.io/name": "gantry-operator" });
+    let of_others = lease("kube-scheduler", json!({}), "2001-01-01");
+    let old = lease("rocketmq", operators.clone(), "2001-01-01");
+    let new = lease("rocketmq-2", operators, "2999-01-01");
+    let down = "Lease operators/rocketmq OperatorDown";
+    let cases = [
+        ("it is down", EVERYWHERE, vec![of_others.clone(), old.clone()], Some(down)),
+        ("an old one is left, and another works", EVERYWHERE, vec![old.clone(), new], None),
+        (
+            "without a label",
+            EVERYWHERE,
+            vec![lease("gantry-operator", json!({}), "2001-01-01")],
+            Some("OperatorDown"),
+        ),
+        ("it is nowhere", EVERYWHERE, vec![of_others], None),
+        ("the user may look only here", HERE, vec![old], Some(down)),
+    ];
+    for (name, place, leases, expected) in cases {
+        let server = server();
+        let forbidden = json!({ "kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "no" });
+        let mut objects = server.objects.lock().unwrap();
+        objects.insert(EVERYWHERE.to_owned(), forbidden);
+        objects.insert(place.to_owned(), json!({ "kind": "List", "metadata": {}, "items": leases }));
+        drop(objects);
+        let words = said(&server.gantry(&["explain", "mq"]));
+        assert_eq!(words.contains("OperatorDown"), expected.is_some(), "{name}: {words}");
+        assert!(words.contains(expected.unwrap_or_default()), "{name}: {words}");
+    }
+}
+
 #[test]
 fn a_cluster_that_is_not_ready_is_shown_and_explained_and_ends_with_6() {
     let mut facts = complete();

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
+use planner::labels::OPERATOR;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info};
@@ -159,8 +160,10 @@ fn released(old: &Observed, candidate: &Candidate, now: Timestamp) -> Lease {
 }
 
 fn lease(candidate: &Candidate, old: Option<&Observed>, spec: LeaseSpec) -> Lease {
+    let (label, value) = OPERATOR;
     let metadata = ObjectMeta {
         name: Some(candidate.lease.clone()),
+        labels: Some([(label.to_owned(), value.to_owned())].into()),
         resource_version: old.map(|old| old.resource_version.clone()),
         ..ObjectMeta::default()
     };
@@ -491,8 +494,11 @@ mod tests {
         first.stop.take().unwrap().send(()).unwrap();
         assert_eq!(first.ended.await.unwrap(), Ok(()));
         assert!(!first.leads.now());
+        let label = || server.lock().lease.as_ref().unwrap()["metadata"]["labels"][OPERATOR.0].clone();
+        assert_eq!(label(), OPERATOR.1, "it is found by whoever asks why nobody works");
         let stopped = Instant::now();
         second.elected().await;
+        assert_eq!(label(), OPERATOR.1);
         assert!(stopped.elapsed() <= TIMES.retry, "{:?}", stopped.elapsed());
     }
 

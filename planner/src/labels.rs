@@ -10,6 +10,8 @@ pub const COMPONENT: &str = "gantry.rs/component";
 pub const GROUP: &str = "gantry.rs/group";
 /// On pods, `master` or `slave`: for people and selectors, never read by the planner.
 pub const ROLE: &str = "gantry.rs/role";
+/// On the operator's own pods and its lease, whatever its release is called: name and value.
+pub const OPERATOR: (&str, &str) = ("app.kubernetes.io/name", "gantry-operator");
 /// Kubernetes' own, on every pod of a StatefulSet.
 pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 

@@ -8,6 +8,7 @@ use manifest::cluster::status::Condition;
 use manifest::{Problems, Validated};
 use planner::Timestamp;
 use planner::facts::ClusterFacts;
+use planner::labels::OPERATOR;
 use planner::manual;
 use serde::Serialize;
 use serde_json::Value;
@@ -110,10 +111,12 @@ fn condition<'a>(cluster: &'a ClusterFacts, kind: &str) -> Option<&'a Condition>
 fn of_operator(seen: &Seen, now: Timestamp) -> Vec<Finding> {
     let cluster = seen.cluster;
     let mut findings = Vec::new();
-    let look = "look at its pods: kubectl get pods -A -l app.kubernetes.io/name=gantry-operator".to_owned();
-    if let Some(late) = seen.lease.as_ref().and_then(|lease| overdue_s(lease, now)) {
+    let (label, value) = OPERATOR;
+    let look = format!("look at its pods: kubectl get pods -A -l {label}={value}");
+    if let Some((lease, late)) = seen.lease.as_ref().and_then(|lease| Some((lease, overdue_s(lease, now)?))) {
+        let name = |part: &Option<String>| part.clone().unwrap_or_default();
         findings.push(Finding {
-            what: "Lease gantry-operator".to_owned(),
+            what: format!("Lease {}/{}", name(&lease.metadata.namespace), name(&lease.metadata.name)),
             reason: "OperatorDown".to_owned(),
             message: format!("no operator has renewed its lease for {late} s more than it lasts"),
             means: "The cluster goes on without it; nothing is repaired and no change is taken up."
@@ -258,8 +261,8 @@ mod tests {
     }
 
     fn lease(renewed: &str) -> Lease {
-        let lease =
-            json!({ "spec": { "renewTime": renewed, "leaseDurationSeconds": 15, "holderIdentity": "x" } });
+        let metadata = json!({ "name": "gantry-operator", "namespace": "ns" });
+        let lease = json!({ "metadata": metadata, "spec": { "renewTime": renewed, "leaseDurationSeconds": 15, "holderIdentity": "x" } });
         serde_json::from_value(lease).unwrap()
     }
 
@@ -314,7 +317,7 @@ mod tests {
     #[test]
     fn an_operator_that_is_down_is_said_first() {
         let explanation = explained(&cluster(3, &GOOD), Some(lease("2030-01-01T00:00:00.000000Z")));
-        let expected = [("Lease gantry-operator", "OperatorDown"), ("observedGeneration", "NotObserved")];
+        let expected = [("Lease ns/gantry-operator", "OperatorDown"), ("observedGeneration", "NotObserved")];
         assert_eq!((explanation.ready, reasons(&explanation)), (false, expected.to_vec()));
         assert_eq!(
             explanation.findings[1].message,

@@ -84,7 +84,8 @@ fn answer(
     reader.read_line(&mut line)?;
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let path = target.split('?').next().unwrap_or_default().to_owned();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (path, query) = (path.to_owned(), query.replace("%2F", "/").replace("%3D", "="));
     let (mut length, mut accepted) = (0, String::new());
     loop {
         let mut header = String::new();
@@ -103,7 +104,8 @@ fn answer(
     asked.lock().unwrap().push((format!("{method} {path}"), what));
     let objects = objects.lock().unwrap();
     let (status, answer) = match objects.get(&path) {
-        Some(found) => ("200 OK", found.clone()),
+        Some(found) if found["code"] == 403 => ("403 Forbidden", found.clone()),
+        Some(found) => ("200 OK", selected(found, &query)),
         // As the real one: of a kind that it does not know it has no details.
         None => {
             let (kind, name) = path.rsplit_once('/').unwrap();
@@ -117,6 +119,20 @@ fn answer(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
     )
+}
+
+/// Returns what a list has left of it for a selector of one label or of a name.
+fn selected(found: &Value, query: &str) -> Value {
+    let mut found = found.clone();
+    let value = |name: &str| query.split('&').find_map(|word| word.strip_prefix(name)?.split_once('='));
+    if let Some(items) = found["items"].as_array_mut() {
+        items.retain(|item| {
+            let labelled =
+                value("labelSelector=").is_none_or(|(key, value)| item["metadata"]["labels"][key] == value);
+            labelled && value("fieldSelector=").is_none_or(|(_, name)| item["metadata"]["name"] == name)
+        });
+    }
+    found
 }
 
 fn not_found(name: &str, is_of_known_kind: bool) -> Value {
