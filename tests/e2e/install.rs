@@ -15,6 +15,9 @@ pub const SYSTEM: &str = "gantry-system";
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const NEXT_VERSION: &str = "0.1.1";
 
+/// What images are called before their own names: nodes find those that are loaded by it, and pull none.
+pub const PREFIX: &str = "docker.io/library/";
+
 /// Why there can be no Kubernetes here, in one line.
 pub fn why_not() -> Option<String> {
     let can = script().arg("can").output().expect("tests/kube/kube starts");
@@ -45,17 +48,22 @@ pub fn up(keep: bool) -> (Kube, Down) {
     (kube, down)
 }
 
-/// Installs the charts as the README says, or brings what is installed up to date.
+/// Installs the chart as the README says, or brings what is installed up to date; the plain YAML would be taken too.
 fn operator(kube: &Kube, image: &Path) {
     let sum = run(Command::new("sha256sum").arg(image));
-    helm(&format!("upgrade --install gantry-crds charts/gantry-crds -n {SYSTEM} --create-namespace"));
     // A cluster that is kept has pods with an older image of the same name. More than one scenario restarts pods.
     helm(&format!(
-        "upgrade --install gantry-operator charts/gantry-operator -n {SYSTEM} --set crds.enabled=false \
-         --set rollout.maxClusters=8 --set logging.format=Text --set-string podAnnotations.image={}",
+        "upgrade --install gantry-operator charts/gantry-operator -n {SYSTEM} --create-namespace \
+         --set image.prefix={PREFIX} --set rollout.maxClusters=8 --set logging.format=Text \
+         --set-string podAnnotations.image={}",
         &sum[..12]
     ));
     kube.ctl(&format!("rollout status -n {SYSTEM} deployment/gantry-operator --timeout=120s"));
+    for apply in
+        ["apply --server-side -f deploy/kubernetes/crds.yaml", "apply -f deploy/kubernetes/operator.yaml"]
+    {
+        run(kube.kubectl().args(apply.split(' ')).arg("--dry-run=server").current_dir(root()));
+    }
 }
 
 /// Runs helm with these words, separated by blanks, at the root of the workspace.
@@ -80,9 +88,10 @@ fn images() -> Vec<PathBuf> {
     };
     let first = build(VERSION, None);
     let second = build(NEXT_VERSION, Some(&binaries()));
-    let archive = |folder: &Path, name: &str| folder.join(format!("gantry-{name}.tar"));
-    let brokers = [&first, &second].into_iter().flat_map(|f| [archive(f, "broker"), archive(f, "namesrv")]);
-    std::iter::once(archive(&first, "operator")).chain(brokers).collect()
+    let archive = |folder: &Path, name: &str| folder.join(format!("{name}.tar"));
+    let members = ["gantry-broker", "gantry-namesrv"];
+    let of_both = [&first, &second].into_iter().flat_map(|folder| members.map(|name| archive(folder, name)));
+    ["gantry-operator", "gantry"].map(|name| archive(&first, name)).into_iter().chain(of_both).collect()
 }
 
 /// Returns the folder with the binaries that are in the images.

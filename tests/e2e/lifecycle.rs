@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, LONG, Manifest, condition, pod_name};
+use crate::install::{PREFIX, VERSION};
 use crate::kube::{Kube, during, until};
 use crate::load::Options;
 use crate::say;
@@ -14,6 +15,12 @@ const STAYS: Duration = Duration::from_secs(10);
 pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
     let manifest = Manifest { more: "  deletion: { protection: true }\n", ..Manifest::named("life") };
     let (cluster, load) = Cluster::under_load(kube, namespace, &manifest, &Options::default());
+
+    let created = kube.ctl(&format!(
+        "run gantry-life -n default --rm --attach --restart=Never --image={PREFIX}gantry:{VERSION} -- \
+         topic create by-hand -n life-namesrv-0.{namespace}.svc:9876"
+    ));
+    assert!(created.contains("by-hand"), "the image gantry makes a topic: {created}");
 
     let before = cluster.identities("life-broker");
     for replicas in [3, 2] {
@@ -53,12 +60,17 @@ pub fn lifecycle(kube: &Kube, namespace: &str) -> String {
     let ledger = load.judge();
     say!("lifecycle", "stopped and started: {}", ledger.words());
 
-    kube.ctl(&format!("delete rktmq -n {namespace} life --wait=false"));
-    during("a protected cluster stays", STAYS, || match cluster.pods("").len() {
-        4 => Ok(()),
-        left => Err(format!("{left} pods are left")),
-    });
+    let refused = kube.ctl_with(&format!("delete rktmq -n {namespace} life --wait=false"), "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let remedy = r#"--type merge -p '{"spec":{"deletion":{"protection":false}}}'"#;
+    let words = format!(
+        "spec.deletion.protection is true: set it to false first: kubectl patch rktmq life -n {namespace} {remedy}"
+    );
+    assert!(!refused.status.success() && said.contains(&words), "deleting a protected cluster: {said}");
+    let marked = cluster.get().map(|cluster| cluster["metadata"]["deletionTimestamp"].clone());
+    assert_eq!(marked, Some(serde_json::Value::Null), "the deletion has not begun");
     cluster.patch(r#"{"deletion": {"protection": false, "policy": "Retain"}}"#);
+    kube.ctl(&format!("delete rktmq -n {namespace} life --wait=false"));
     gone(&cluster);
     assert_eq!(claims(&cluster).len(), 2, "policy Retain keeps the volumes");
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, LONG, Manifest};
-use crate::install::{SYSTEM, helm};
+use crate::install::{PREFIX, SYSTEM, helm};
 use crate::kube::{Kube, during};
 use crate::load::Options;
 
@@ -39,7 +39,8 @@ struct Second;
 impl Second {
     fn install(kube: &Kube) -> Second {
         helm(&format!(
-            "upgrade --install {SECOND} charts/gantry-operator -n {SYSTEM} --set crds.enabled=false"
+            "upgrade --install {SECOND} charts/gantry-operator -n {SYSTEM} --set crds.enabled=false \
+             --set image.prefix={PREFIX}"
         ));
         kube.ctl(&format!("rollout status -n {SYSTEM} deployment/{SECOND} --timeout=120s"));
         Second
