@@ -66,6 +66,7 @@ pub const REASONS: &[(&str, &[&str])] = &[
             "MemberNotReady",
             "VolumeLost",
             "StoreIdentityMismatch",
+            "ListenerWithoutAddress",
             "AsExpected",
             "ObservationFailed",
         ],
@@ -373,6 +374,9 @@ impl View<'_, '_> {
                 let text = format!("group {} has {} of {wanted} members", group.index, group.members.len());
                 return said("True", "MemberNotReady", text);
             }
+        }
+        if let Some(waiting) = self.waiting(&["ListenerWithoutAddress"]) {
+            return said("True", waiting.reason, waiting.message.clone());
         }
         for group in self.groups.iter().filter(|group| group.state == "Active" && is_ready(group)) {
             let unknown = group.members.iter().find(|member| {

@@ -161,6 +161,14 @@ pub const MANUAL: &[Reason] = &[
         "The last group that takes messages would go.",
         "Set `brokers.groups` to 1 or more. To stop everything and keep the volumes, set `stopped: true`.",
     ),
+    entry(
+        "ListenerWithoutAddress",
+        "Members are ready, and nobody knows at which address the clients of a listener reach them: routes leave them out, so \
+         these clients find no broker. Clients of other listeners notice nothing.",
+        "Do what the message says. Of `NodePort`: nodes need an address of the type in `listeners[].nodePort.addressType`, and \
+         the operator must be allowed to read nodes. Of `LoadBalancer`: Kubernetes needs a controller that makes load \
+         balancers; events of the service (`kubectl describe service`) say what it waits for.",
+    ),
     entry("Matches", "Volumes are as the manifest says.", "Nothing."),
     entry(
         "MemberNotReady",
@@ -353,7 +361,7 @@ const QUESTIONS: [(&str, &str); 10] = [
     ("Ready", "Is everything as the manifest says, and in sync?"),
     ("Available", "Does every group take messages, and are routes to be found?"),
     ("Progressing", "Is the operator changing something?"),
-    ("Degraded", "Is redundancy lost while the service works?"),
+    ("Degraded", "Is redundancy lost, or a listener unreachable, while the service works?"),
     ("Redundant", "Does each group survive the loss of a member without loss of an acknowledged message?"),
     ("ScaleIn", "Have the groups gone that had to go? Only while it was asked for"),
     ("StorageResized", "Are the volumes as large as the manifest says?"),

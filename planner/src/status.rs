@@ -209,7 +209,7 @@ fn member(desired: &Desired, seen: &SeenGroup, group: u32, ordinal: u32) -> Memb
     let ready = seen.role.is_ready(ordinal);
     let trouble = seen.role.pods.get(&ordinal).and_then(|pod| pod.trouble.clone());
     let address = desired.internal().and_then(|listener| {
-        let address = crate::build::addresses::of_broker(desired, group, ordinal, listener)?;
+        let address = crate::build::addresses::of_broker(desired, group, ordinal, listener).ok()?;
         (address.host != crate::build::addresses::OWN_POD).then(|| address.to_string())
     });
     MemberStatus {

@@ -128,6 +128,6 @@ pub(super) fn balancer(
 
 /// What cannot be filled in yet, such as the node of a pod that has none, is left out for now.
 pub(super) fn balancer_annotations(settings: &LoadBalancer, vars: &Vars) -> Value {
-    let filled = settings.annotations.iter().filter_map(|(key, value)| Some((key, fill(value, vars)?)));
+    let filled = settings.annotations.iter().filter_map(|(key, value)| Some((key, fill(value, vars).ok()?)));
     json!(filled.collect::<BTreeMap<_, _>>())
 }

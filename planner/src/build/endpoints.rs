@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use manifest::cluster::ListenerType;
 use manifest::cluster::status::Endpoints;
+use manifest::cluster::{Listener, ListenerType};
 
-use super::addresses::{Address, Vars, balancer_host, cluster_ip, fill, node_port};
+use super::addresses::{Address, Missing, Vars, balancer_host, cluster_ip, fill, node_port};
 use crate::desired::Desired;
 use crate::names::INTERNAL;
 
@@ -37,27 +37,34 @@ pub(crate) fn for_brokers(desired: &Desired, listed: u32) -> String {
 }
 
 fn by_listener(desired: &Desired, listed: u32) -> BTreeMap<String, Vec<String>> {
-    let mut all = BTreeMap::new();
-    for (listener, port) in desired.listeners().filter(|(listener, _)| listener.name != INTERNAL) {
-        let address = |ordinal| {
-            let names = &desired.names;
-            let service = names.name_server_listener(ordinal, &listener.name);
-            let pod = desired.facts.pods.iter().find(|pod| pod.name == names.name_server(ordinal));
-            let found = match listener.kind {
-                ListenerType::NodePort => node_port(desired, pod, &service, listener),
-                ListenerType::LoadBalancer => {
-                    balancer_host(desired, &service).map(|host| Address { host, port })
-                }
-                _ => cluster_ip(desired, &names.name_server(ordinal)).map(|host| Address { host, port }),
-            };
-            let found = found?;
-            // A pattern that names a group is one for brokers only, and so is its port.
-            let pattern = listener.advertised.as_ref().and_then(|pattern| pattern.host_template.as_ref());
-            let host = pattern.and_then(|host| fill(host, &Vars::of_name_server(desired, ordinal)));
-            Some(Address { host: host.unwrap_or(found.host), port: found.port }.to_string())
-        };
-        let addresses: Vec<String> = (0..listed).filter_map(address).collect();
-        all.insert(listener.name.clone(), addresses);
-    }
-    all
+    let others = desired.listeners().filter(|(listener, _)| listener.name != INTERNAL);
+    let addresses = |listener, port| {
+        let known = (0..listed).filter_map(|ordinal| of_name_server(desired, ordinal, listener, port).ok());
+        known.map(|address| address.to_string()).collect()
+    };
+    others.map(|(listener, port)| (listener.name.clone(), addresses(listener, port))).collect()
+}
+
+/// Returns where clients of a listener find a name server, which has this port for them.
+pub(crate) fn of_name_server(
+    desired: &Desired,
+    ordinal: u32,
+    listener: &Listener,
+    port: i32,
+) -> Result<Address, Missing> {
+    let names = &desired.names;
+    let service = names.name_server_listener(ordinal, &listener.name);
+    let pod = desired.facts.pods.iter().find(|pod| pod.name == names.name_server(ordinal));
+    let found = match listener.kind {
+        ListenerType::NodePort => node_port(desired, pod, &service, listener)?,
+        ListenerType::LoadBalancer => Address { host: balancer_host(desired, &service)?, port },
+        _ => {
+            let host = cluster_ip(desired, &names.name_server(ordinal)).ok_or(Missing::NotYet)?;
+            Address { host, port }
+        }
+    };
+    // A pattern that names a group is one for brokers only, and so is its port.
+    let pattern = listener.advertised.as_ref().and_then(|pattern| pattern.host_template.as_ref());
+    let host = pattern.and_then(|host| fill(host, &Vars::of_name_server(desired, ordinal)).ok());
+    Ok(Address { host: host.unwrap_or(found.host), port: found.port })
 }

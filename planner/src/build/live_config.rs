@@ -82,7 +82,7 @@ fn settings(desired: &Desired, shape: &Shape, group: u32, ordinal: u32) -> BTree
     put("namesrvAddr", endpoints::for_brokers(desired, shape.name_servers.listed));
     let mut listeners = Vec::new();
     for listener in &desired.spec().listeners {
-        let Some(address) = addresses::of_broker(desired, group, ordinal, listener) else { continue };
+        let Ok(address) = addresses::of_broker(desired, group, ordinal, listener) else { continue };
         // A pod knows its own address, and a name fits no message id.
         if listener.name == INTERNAL && address.host.parse::<IpAddr>().is_ok() {
             put("brokerIP1", address.host.clone());

@@ -19,6 +19,7 @@ use crate::step::{Action, Class, Plan, Step, Waiting};
 use children::{delete_leftovers, ensure_children};
 use claims::{grow, note_on_claims, remove_claims, replace_lost};
 use groups::{Records, State};
+use listeners::report_unreachable;
 use members::{copy_metadata, label_pods, push};
 use restarts::{NameServers, decide_roll, restart, roll_name_servers};
 use scale_in::Progress;
@@ -33,6 +34,7 @@ mod delete;
 mod ensure;
 pub(crate) mod groups;
 mod identity;
+mod listeners;
 mod members;
 mod name_servers;
 mod outdated;
@@ -163,6 +165,7 @@ fn reconcile(desired: &Desired, seen: &Seen, outcome: &mut Outcome) {
     let held_up = !outcome.steps.is_empty();
     push(desired, seen, &built, outcome);
     copy_metadata(desired, seen, outcome);
+    report_unreachable(desired, seen, outcome);
     disruptions.extend(remove_claims(desired, seen, outcome));
     disruptions.extend(replace_lost(desired, seen, outcome));
     disruptions.extend(match name_servers {

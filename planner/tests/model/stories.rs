@@ -1,12 +1,14 @@
 //! One story each, on a Kubernetes where nothing goes wrong but what the story is about.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::jiff::Timestamp;
 use manifest::cluster::ClusterStatus;
 use manifest::cluster::status::Condition;
-use planner::facts::{Answer, ClaimFacts, Observed};
+use planner::facts::{Answer, ClaimFacts, NodeFacts, Observed};
 use planner::labels::{ADOPT, CLUSTER_UID, REPLACE};
 use planner::object::{Kind, ObjectRef};
-use planner::step::{Action, Plan, Step};
+use planner::step::{Action, Plan, Step, Waiting};
 use serde_json::json;
 
 use crate::Random;
@@ -610,6 +612,43 @@ fn a_full_disk_is_named_before_anything_that_follows_from_it() {
 }
 
 #[test]
+fn what_members_do_not_say_is_unknown_and_not_out_of_sync() {
+    let sync = TWO_BY_TWO.replace("groups: 2", "groups: 2\n    replication: { mode: Sync }");
+    let mut world = settled(&sync);
+    let cut_off_from = |world: &World, pods: &[&str], drains: bool| {
+        let mut facts = world.facts(&mut Random(1), false);
+        for (pod, answer) in &mut facts.members {
+            if pods.iter().any(|end| pod.ends_with(end)) {
+                *answer = Answer::Unknown;
+            }
+        }
+        if drains {
+            facts.drains.values_mut().for_each(|answer| *answer = Answer::Unknown);
+        }
+        planner::plan(&world.manifest, &facts, world.now).status
+    };
+    let slave = cut_off_from(&world, &["broker-1-1"], false);
+    for kind in ["Ready", "Degraded", "Redundant"] {
+        assert_eq!(said(&slave, kind), "Unknown ObservationFailed", "{kind}");
+    }
+    assert_eq!(said(&slave, "Available"), "True AllGroupsWritable");
+    let all = cut_off_from(&world, &["-0", "-1"], false);
+    assert_eq!(said(&all, "Redundant"), "Unknown ObservationFailed");
+    // What is known to be lost is said all the same.
+    world.pods.get_mut("mq-broker-0-1").unwrap().facts.ready = false;
+    assert_eq!(said(&cut_off_from(&world, &["broker-1-1"], false), "Redundant"), "False ReplicaOutOfSync");
+    world.pods.get_mut("mq-broker-0-1").unwrap().facts.ready = true;
+    world.manifest = manifest::load(&sync.replace("groups: 2", "groups: 1")).unwrap();
+    run(&mut world, 1);
+    assert_eq!(said(&cut_off_from(&world, &["broker-1-0"], false), "ScaleIn"), "Unknown ObservationFailed");
+    assert_eq!(said(&world.live_plan().status, "ScaleIn"), "False Draining");
+    while world.pods["mq-broker-1-1"].settings["brokerPermission"] != "4" {
+        run(&mut world, 1);
+    }
+    assert_eq!(said(&cut_off_from(&world, &[], true), "ScaleIn"), "Unknown ObservationFailed");
+}
+
+#[test]
 fn what_has_no_effect_is_named_and_the_rest_is_applied() {
     let ignored = TWO_BY_TWO.replace(
         "  brokers:",
@@ -770,4 +809,85 @@ fn a_slave_that_every_message_waits_for_restarts_only_when_producers_have_left()
     assert_eq!(restarts_of(TWO_BY_TWO), (order, slaves));
     let (order, sent_to) = restarts_of(&sync.replace("replicasPerGroup: 2", "replicasPerGroup: 3"));
     assert_eq!((order.len(), sent_to.len()), (6, 2));
+}
+
+#[test]
+fn a_listener_that_no_client_can_be_led_to_is_reported_with_the_way_out() {
+    let with = |listener: &str| {
+        let internal = "{ name: internal, type: PodService, port: 10911 }";
+        TWO_BY_TWO.replace("  brokers:", &format!("  listeners: [{internal}, {listener}]\n  brokers:"))
+    };
+    let node = |external: Option<&str>| NodeFacts {
+        external_ip: external.map(str::to_owned),
+        internal_ip: Some("192.168.0.7".to_owned()),
+        zone: None,
+    };
+    let nodes = |external| Answer::Known(BTreeMap::from([("n1".to_owned(), node(external))]));
+    let status_of = |manifest: &str, nodes: Answer<BTreeMap<String, NodeFacts>>| {
+        let world = settled(manifest);
+        let mut facts = world.facts(&mut Random(1), false);
+        facts.nodes = nodes;
+        facts.pods.iter_mut().for_each(|pod| pod.node = Some("n1".to_owned()));
+        for (reference, service) in &mut facts.objects {
+            if reference.kind == Kind::Service && service.json["spec"]["type"] == "NodePort" {
+                service.json["spec"]["ports"][0]["nodePort"] = json!(30_000);
+            }
+        }
+        planner::plan(&world.manifest, &facts, world.now)
+    };
+    let node_port = with("{ name: out, type: NodePort, port: 20911 }");
+    let zoned =
+        with("{ name: out, type: Template, port: 20911, advertised: { hostTemplate: \"{zone}.x.org\" } }");
+    let balanced = with("{ name: out, type: LoadBalancer, port: 20911 }");
+    let service =
+        "services mq-broker-0-0-out, mq-broker-0-1-out, mq-broker-1-0-out and 4 more have no load balancer";
+    for (manifest, nodes, expected) in [
+        (
+            &node_port,
+            nodes(None),
+            "listener out: node n1 has no ExternalIP; set its nodePort.addressType: InternalIP",
+        ),
+        (&node_port, Answer::Unknown, "set rbac.nodes=true in the chart of the operator"),
+        (&zoned, nodes(None), "listener out: node n1 has no zone"),
+        (&balanced, nodes(None), service),
+    ] {
+        let plan = status_of(manifest, nodes);
+        assert_eq!(said(&plan.status, "Degraded"), "True ListenerWithoutAddress", "{expected}");
+        assert_eq!(said(&plan.status, "Ready"), "False Degraded");
+        assert_eq!(said(&plan.status, "Available"), "True AllGroupsWritable");
+        let waits: Vec<&Waiting> =
+            plan.waiting.iter().filter(|waiting| waiting.message.contains(expected)).collect();
+        assert_eq!((waits.len(), waits[0].blocked), (1, true), "{:?}", plan.waiting);
+    }
+    let plan = status_of(&node_port, nodes(Some("198.51.100.7")));
+    assert!(
+        !plan.waiting.iter().any(|waiting| waiting.reason == "ListenerWithoutAddress"),
+        "{:?}",
+        plan.waiting
+    );
+}
+
+#[test]
+fn a_load_balancer_takes_its_time_before_a_person_is_called() {
+    let mut world = settled(TWO_BY_TWO);
+    let balanced = "  listeners:\n    - { name: internal, type: PodService, port: 10911 }\n    - { name: out, type: LoadBalancer, \
+                    port: 20911 }\n  brokers:";
+    world.manifest = manifest::load(&TWO_BY_TWO.replace("  brokers:", balanced)).unwrap();
+    run(&mut world, 15);
+    let waits = |world: &World| {
+        let waits = world.live_plan().waiting.into_iter();
+        let of_listener = waits.filter(|waiting| waiting.reason == "ListenerWithoutAddress");
+        of_listener.map(|waiting| waiting.blocked).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(&world), [false]);
+    assert_eq!(said(&world.live_plan().status, "Ready"), "False Degraded");
+    world.now = Timestamp::from_second(world.now.as_second() + 300).unwrap();
+    assert_eq!(waits(&world), [true]);
+    for (reference, service) in &mut world.objects {
+        if reference.kind == Kind::Service && service.json["spec"]["type"] == "LoadBalancer" {
+            service.json["status"]["loadBalancer"]["ingress"] = json!([{ "hostname": "lb.example.com" }]);
+        }
+    }
+    settle(&mut world);
+    assert_eq!(said(&world.cluster.status, "Ready"), "True AllInSync");
 }
