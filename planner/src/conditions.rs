@@ -73,11 +73,27 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ),
     (
         "Redundant",
-        &["AllGroupsRedundant", "SingleReplica", "AsyncReplication", "EphemeralStorage", "ReplicaOutOfSync"],
+        &[
+            "AllGroupsRedundant",
+            "SingleReplica",
+            "AsyncReplication",
+            "EphemeralStorage",
+            "ReplicaOutOfSync",
+            "ObservationFailed",
+        ],
     ),
     (
         "ScaleIn",
-        &["Draining", "OrderedTopic", "IdleGroup", "LastWritableGroup", "TimedOut", "Refused", "Done"],
+        &[
+            "Draining",
+            "OrderedTopic",
+            "IdleGroup",
+            "LastWritableGroup",
+            "TimedOut",
+            "Refused",
+            "Done",
+            "ObservationFailed",
+        ],
     ),
     (
         "StorageResized",
@@ -245,6 +261,9 @@ impl View<'_, '_> {
         if let Some(blocked) = self.outcome.waiting.iter().find(|waiting| waiting.blocked) {
             return said("False", "Degraded", blocked.message.clone());
         }
+        if degraded.status == "Unknown" {
+            return degraded;
+        }
         said("True", "AllInSync", "everything is as the manifest says and in sync")
     }
 
@@ -324,7 +343,8 @@ impl View<'_, '_> {
         if let Some(group) =
             self.groups.iter().find(|group| ["Draining", "Removing"].contains(&group.state.as_str()))
         {
-            let waits = self.waiting(&["Draining", "TimedOut", "IdleGroup", "OrderedTopic"]);
+            let waits =
+                self.waiting(&["Draining", "ObservationFailed", "TimedOut", "IdleGroup", "OrderedTopic"]);
             let text = waits
                 .map_or_else(|| format!("group {} goes", group.index), |waiting| waiting.message.clone());
             return said("True", "ScalingIn", text);
@@ -379,15 +399,8 @@ impl View<'_, '_> {
             return said("True", waiting.reason, waiting.message.clone());
         }
         for group in self.groups.iter().filter(|group| group.state == "Active" && is_ready(group)) {
-            let unknown = group.members.iter().find(|member| {
-                self.desired.facts.members.get(&member.pod).is_none_or(|answer| answer.known().is_none())
-            });
-            if let Some(member) = unknown {
-                return said(
-                    "Unknown",
-                    "ObservationFailed",
-                    format!("{} does not answer the operator", member.pod),
-                );
+            if let Some(unknown) = self.silence(group) {
+                return unknown;
             }
             if group.in_sync.len() < group.members.len() {
                 let text = format!("a slave of group {} is not in sync with its master", group.index);
@@ -395,6 +408,14 @@ impl View<'_, '_> {
             }
         }
         said("False", "AsExpected", "every member is ready and in sync")
+    }
+
+    /// What is said where a member is ready and does not answer: nobody knows whether it is in sync.
+    fn silence(&self, group: &GroupStatus) -> Option<Said> {
+        let answers =
+            |pod: &String| self.desired.facts.members.get(pod).is_some_and(|answer| answer.known().is_some());
+        let silent = group.members.iter().find(|member| member.ready && !answers(&member.pod))?;
+        Some(said("Unknown", "ObservationFailed", format!("{} does not answer the operator", silent.pod)))
     }
 
     fn redundant(&self) -> Said {
@@ -417,8 +438,13 @@ impl View<'_, '_> {
             let text = "a master acknowledges before its slaves have a message; use replication.mode Sync";
             return said("False", "AsyncReplication", text);
         }
-        if self.groups.iter().any(|group| group.state == "Active" && group.in_sync.len() < 2) {
+        let lacking = self.groups.iter().filter(|group| group.state == "Active" && group.in_sync.len() < 2);
+        let silences: Vec<Option<Said>> = lacking.map(|group| self.silence(group)).collect();
+        if silences.iter().any(Option::is_none) {
             return said("False", "ReplicaOutOfSync", "a group has no slave in sync");
+        }
+        if let Some(unknown) = silences.into_iter().flatten().next() {
+            return unknown;
         }
         let flush = match brokers.flush_mode {
             FlushMode::Sync => "power loss included",
@@ -428,6 +454,9 @@ impl View<'_, '_> {
     }
 
     fn scale_in(&self) -> Option<Said> {
+        if let Some(waiting) = self.waiting(&["ObservationFailed"]) {
+            return Some(said("Unknown", waiting.reason, waiting.message.clone()));
+        }
         let asked = ["Draining", "OrderedTopic", "IdleGroup", "LastWritableGroup", "TimedOut", "Refused"];
         if let Some(waiting) = self.waiting(&asked) {
             return Some(said("False", waiting.reason, waiting.message.clone()));

@@ -190,7 +190,7 @@ pub const MANUAL: &[Reason] = &[
     ),
     entry(
         "ObservationFailed",
-        "A broker runs and does not answer the operator: how far it is, nobody knows.",
+        "A broker runs and does not answer the operator: how far it is, or what its consumers have read, nobody knows.",
         "Look whether the operator's pods reach port 5558 of the brokers' pods: a NetworkPolicy of your own, or a node's \
          network. The broker's log (`kubectl logs`) says if it refuses the operator's token.",
     ),
@@ -256,17 +256,6 @@ pub const MANUAL: &[Reason] = &[
         "Nothing, if that is what you want. Otherwise set `brokers.replicasPerGroup` to 2 or more.",
     ),
     entry(
-        "Stopped",
-        "`stopped: true`: no member runs, the volumes stay.",
-        "Set `stopped: false` to start it.",
-    ),
-    entry(
-        "StoragePressure",
-        "A master's disk is so full that it refuses messages.",
-        "Raise `brokers.storage.size`, or keep messages for less time (`brokers.storage.fileReservedTime`); both need no \
-         restart of producers.",
-    ),
-    entry(
         "SpecIgnored",
         "The manifest as it was edited last cannot be applied. What ran before goes on as it is.",
         "Mend what the event names; the condition `SpecAccepted` says it too.",
@@ -276,6 +265,17 @@ pub const MANUAL: &[Reason] = &[
         "A broker that is ready has not taken over its settings for more than a minute. The operator goes on trying.",
         "Look at the broker's log and the operator's: most often the operator does not reach port 5558 of the broker's pod. \
          Nothing restarts for it; `kubectl delete pod POD` makes the broker read its settings anew.",
+    ),
+    entry(
+        "Stopped",
+        "`stopped: true`: no member runs, the volumes stay.",
+        "Set `stopped: false` to start it.",
+    ),
+    entry(
+        "StoragePressure",
+        "A master's disk is so full that it refuses messages.",
+        "Raise `brokers.storage.size`, or keep messages for less time (`brokers.storage.fileReservedTime`); both need no \
+         restart of producers.",
     ),
     entry(
         "StoreIdentityMismatch",

@@ -21,8 +21,9 @@ pub(crate) struct Drain<'a> {
     pub(crate) started: Timestamp,
     /// Since when all members refuse messages; `None` while one may not.
     pub(crate) read_only_since: Option<Timestamp>,
-    /// The member that may not.
+    /// The member that may not, and whether it is ready and does not answer.
     pub(crate) unconfirmed: String,
+    pub(crate) is_silent: bool,
     /// Whether the master's pod is ready.
     pub(crate) master_runs: bool,
     pub(crate) found: Answer<&'a DrainFacts>,
@@ -47,9 +48,9 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
     let patience = if forced { drain.timeout.min(FORCED_WAITS) } else { drain.timeout };
     let late = elapsed(drain.started, drain.now) > patience;
     let waiting = |reason, phase, message: String| Progress::Waiting { reason, phase, message };
-    let unanswered = |phase, text: &str, remedy: &str| match late {
+    let for_now = |reason, phase, text: &str, remedy: &str| match late {
         true => waiting("TimedOut", phase, format!("{text}, after {}s: {remedy}", patience.as_secs())),
-        false => waiting("Draining", phase, text.to_owned()),
+        false => waiting(reason, phase, text.to_owned()),
     };
     let Some(since) = drain.read_only_since else {
         // Nobody can tell a master that does not run to refuse messages, and who forces gives up what is on it. One that
@@ -58,11 +59,16 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
             return Progress::Drained;
         }
         let remedy = format!(
-            "{} does not confirm it: start it, and let the operator reach port 5558 of its pod; scaleIn.policy Force gives up \
+            "{} does not say that it refuses messages: start it, and let the operator reach port 5558 of its pod; scaleIn.policy Force gives up \
              what is on a master that does not run",
             drain.unconfirmed
         );
-        return unanswered("Requested", "its members are told to refuse messages", &remedy);
+        return match drain.is_silent {
+            true => {
+                for_now("ObservationFailed", "Requested", "a member does not answer the operator", &remedy)
+            }
+            false => for_now("Draining", "Requested", "its members are told to refuse messages", &remedy),
+        };
     };
     if forced {
         return Progress::Drained;
@@ -70,7 +76,8 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
     let Answer::Known(found) = drain.found else {
         let remedy = "start its master, and let the operator reach its port for clients; scaleIn.policy Force skips the whole \
                       drain: messages that nobody read stay behind or are deleted";
-        return unanswered("WriteDisabled", "what its consumers have read is not known yet", remedy);
+        let text = "what its consumers have read is not known yet";
+        return for_now("ObservationFailed", "WriteDisabled", text, remedy);
     };
     if let Some(topic) = found.order_configured.first() {
         let text = format!(
@@ -82,13 +89,13 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
     if !found.routes_are_read_only {
         let text = "a name server still leads producers to it, or does not answer";
         let remedy = "start name servers that are not ready, and let the operator reach their ports";
-        return unanswered("WriteDisabled", text, remedy);
+        return for_now("Draining", "WriteDisabled", text, remedy);
     }
     if found.remaining > 0 {
         let text = format!("consumers have {} messages to read", found.remaining);
         return match found.unread_ordered.first().filter(|_| !late) {
             Some(topic) => waiting("OrderedTopic", "Draining", unread_ordered(topic, found)),
-            None => unanswered("Draining", &text, "start them"),
+            None => for_now("Draining", "Draining", &text, "start them"),
         };
     }
     if let Some(idle) = found.idle.iter().find(|idle| !is_ignored(drain, idle.idle_for)) {
@@ -151,6 +158,7 @@ mod tests {
             started: at(0),
             read_only_since: Some(at(0)),
             unconfirmed: "b-0".to_owned(),
+            is_silent: false,
             master_runs: true,
             found,
             now: at(now),
@@ -192,7 +200,7 @@ mod tests {
                 Drain { read_only_since: None, ..drain(Answer::Known(&empty), 90) },
                 "Draining",
             ),
-            ("nothing is known", drain(Answer::Unknown, 90), "Draining"),
+            ("nothing is known", drain(Answer::Unknown, 90), "ObservationFailed"),
             ("routes lead to it", drain(Answer::Known(&led_to), 90), "Draining"),
             ("messages are left", drain(Answer::Known(&full), 90), "Draining"),
             ("for too long", drain(Answer::Known(&full), 2_000), "TimedOut"),

@@ -58,7 +58,8 @@ pub(super) fn decide_groups(desired: &Desired, seen: &Seen, outcome: &mut Outcom
     for (index, progress) in &outcome.drains {
         if let Progress::Waiting { reason, message, .. } = progress {
             let message = format!("group {index}: {message}");
-            outcome.waiting.push(Waiting { reason, message, blocked: *reason != "Draining" });
+            let blocked = !["Draining", "ObservationFailed"].contains(reason);
+            outcome.waiting.push(Waiting { reason, message, blocked });
         }
     }
 }
@@ -67,6 +68,10 @@ pub(super) fn drain(desired: &Desired, seen: &Seen, group: u32, started: Option<
     let settings = &desired.spec().brokers.scale_in;
     let time = |text: &str| parse_duration(text).unwrap_or_default();
     let found = desired.facts.drains.get(&group).and_then(Answer::known);
+    let unconfirmed = unconfirmed(desired, seen, group, READ_ONLY);
+    let of_group = seen.groups.get(&group);
+    let is_ready = |ordinal| of_group.is_some_and(|group| group.role.is_ready(ordinal));
+    let answers = of_group.is_some_and(|group| group.answers.contains_key(&unconfirmed));
     scale_in::decide(&scale_in::Drain {
         policy: settings.policy,
         idle_groups: settings.idle_groups,
@@ -75,8 +80,9 @@ pub(super) fn drain(desired: &Desired, seen: &Seen, group: u32, started: Option<
         timeout: time(&settings.drain_timeout),
         started: started.unwrap_or(desired.now),
         read_only_since: permission_since(desired, seen, group, READ_ONLY),
-        unconfirmed: desired.names.broker(group, unconfirmed(desired, seen, group, READ_ONLY)),
-        master_runs: seen.groups.get(&group).is_some_and(|group| group.role.is_ready(0)),
+        unconfirmed: desired.names.broker(group, unconfirmed),
+        is_silent: is_ready(unconfirmed) && !answers,
+        master_runs: is_ready(0),
         found: found.map_or(Answer::Unknown, Answer::Known),
         now: desired.now,
     })
