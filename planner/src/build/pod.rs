@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 
 use super::{pod_template, scheduling, service_account};
 use crate::desired::Desired;
+use crate::facts::PodFacts;
 use crate::hash::hash;
 use crate::labels::{self, Part, RESTART, TEMPLATE_HASH};
+use crate::object::Kind;
+use crate::seen::child;
 
 /// The user and group that everything runs as.
 const NOBODY: i64 = 65_532;
@@ -49,7 +52,7 @@ pub(super) fn build(desired: &Desired, pod: Pod) -> Value {
     }
     scheduling::add(desired, pod.part, pod.scheduling, &mut spec);
     let mut template = json!({ "metadata": { "labels": desired.labels(pod.part) }, "spec": spec });
-    if let Some(request) = desired.facts.cluster.annotations.get(RESTART) {
+    if let Some(request) = request_to_restart(desired, pod.part) {
         template["metadata"]["annotations"][RESTART] = json!(request);
     }
     if let Some(patch) = pod.template {
@@ -59,6 +62,26 @@ pub(super) fn build(desired: &Desired, pod: Pod) -> Value {
     let hash = hash(&template);
     template["metadata"]["annotations"][TEMPLATE_HASH] = json!(hash);
     template
+}
+
+/// A request is done when pods have it, and taking it away asks for nothing: they keep what they were made with. A
+/// StatefulSet that is made anew, for larger volumes, has it from the pod that was made last.
+fn request_to_restart<'a>(desired: &Desired<'a>, part: Part) -> Option<&'a str> {
+    let facts = desired.facts;
+    if let Some(asked) = facts.cluster.annotations.get(RESTART) {
+        return Some(asked);
+    }
+    let set = match part {
+        Part::Group(group) => desired.names.group(group),
+        _ => desired.names.name_servers(),
+    };
+    if let Some(set) = child(desired, Kind::StatefulSet, &set) {
+        return set.json.pointer("/spec/template/metadata/annotations")?.get(RESTART)?.as_str();
+    }
+    let selector = desired.selector(part);
+    let of_part = |pod: &&PodFacts| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
+    let last = facts.pods.iter().filter(of_part).max_by_key(|pod| pod.created)?;
+    last.annotations.get(RESTART).map(String::as_str)
 }
 
 /// Returns the hash of a StatefulSet's template, which its pods carry too.

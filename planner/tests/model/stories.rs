@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use manifest::cluster::ClusterStatus;
 use manifest::cluster::status::Condition;
 use planner::facts::{Answer, ClaimFacts, NodeFacts, Observed};
-use planner::labels::{ADOPT, CLUSTER_UID, REPLACE};
+use planner::labels::{ADOPT, CLUSTER_UID, REPLACE, RESTART};
 use planner::object::{Kind, ObjectRef};
 use planner::step::{Action, Plan, Step, Waiting};
 use serde_json::json;
@@ -118,6 +118,24 @@ fn a_new_version_reaches_slaves_before_masters_and_masters_without_producers() {
         assert!(pushes("4"), "{:#?}", world.history);
     }
     assert_eq!(world.cluster.status.version.as_deref(), Some("0.1.1"));
+}
+
+#[test]
+fn a_request_to_restart_is_done_once_and_taking_it_away_restarts_nobody() {
+    let mut world = settled(TWO_BY_TWO);
+    let restarts_with = |world: &mut World, request: Option<&str>, manifest: &str| {
+        world.cluster.annotations.remove(RESTART);
+        world.cluster.annotations.extend(request.map(|request| (RESTART.to_owned(), request.to_owned())));
+        change(world, manifest);
+        restarts(world).len()
+    };
+    assert_eq!(restarts_with(&mut world, Some("monday"), TWO_BY_TWO), 7);
+    assert_eq!(restarts_with(&mut world, None, TWO_BY_TWO), 0);
+    // A StatefulSet that is made anew, for larger volumes, forgets nothing, and new groups have nothing to forget.
+    let more = TWO_BY_TWO.replace("10Gi", "20Gi").replace("groups: 2", "groups: 3");
+    assert_eq!(restarts_with(&mut world, None, &more), 0);
+    assert_eq!(restarts_with(&mut world, Some("monday"), &more), 2);
+    assert_eq!(restarts_with(&mut world, Some("tuesday"), &more), 9);
 }
 
 #[test]
