@@ -31,7 +31,6 @@ const LATER: &[(&str, &str)] = &[
     ("spec.image.overrides.proxy", "there is no gRPC proxy yet"),
     ("spec.listeners[].tls", "connections are not encrypted yet"),
     ("spec.logging.targets", "one level holds for the whole member"),
-    ("spec.monitoring.dashboards", "there are no dashboards yet"),
     ("spec.nameServers.external", "brokers register only at the cluster's own name servers"),
     ("spec.proxy", "there is no gRPC proxy yet"),
     ("spec.tls", "connections are not encrypted yet"),

@@ -29,6 +29,10 @@ impl Names {
         format!("{}-client", self.cluster)
     }
 
+    pub fn dashboards(&self) -> String {
+        format!("{}-dashboards", self.cluster)
+    }
+
     /// Returns the name of the name servers' StatefulSet, of the service over all of them, and of their policies.
     pub fn name_servers(&self) -> String {
         format!("{}-namesrv", self.cluster)

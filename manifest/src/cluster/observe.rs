@@ -63,7 +63,7 @@ pub struct Monitoring {
     pub pod_monitor: PodMonitor,
     /// Alerts.
     pub prometheus_rule: PrometheusRule,
-    /// Dashboards, as a ConfigMap.
+    /// A dashboard for Grafana, as a ConfigMap with the label `grafana_dashboard`, by which Grafana's sidecar finds it.
     pub dashboards: ToggleOff,
 }
 

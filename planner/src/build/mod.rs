@@ -19,6 +19,7 @@ mod broker_services;
 pub(crate) mod brokers;
 mod client_config;
 mod container;
+mod dashboards;
 mod disruption_budgets;
 pub(crate) mod endpoints;
 pub(crate) mod live_config;
@@ -56,6 +57,7 @@ pub(crate) fn build(desired: &Desired, shape: &Shape) -> Vec<Object> {
         objects.push(brokers::build(desired, *index, group));
     }
     objects.extend(monitors::build(desired));
+    objects.extend(dashboards::build(desired));
     objects
 }
 
