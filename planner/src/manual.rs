@@ -100,7 +100,9 @@ pub const MANUAL: &[Reason] = &[
         "Deleting",
         "The cluster is being deleted: brokers go first, then name servers, then, if `deletion.policy: Delete`, volumes.",
         "Wait. If `deletion.protection` is true, the cluster is looked after as ever until you set that to false; the deletion \
-         itself cannot be taken back.",
+         itself cannot be taken back. Only if the operator is gone for good: \
+         `kubectl patch rktmq NAME --type merge -p '{\"metadata\":{\"finalizers\":null}}'` gives up the order, and Kubernetes \
+         takes what the cluster made, without its volumes.",
     ),
     entry("Done", "The groups that had to go have gone.", "Nothing."),
     entry(
