@@ -144,7 +144,7 @@ mod tests {
                 json!({}),
                 json!({ "brokers": { "groups": 3, "flush": { "mode": "Sync" }, "config": { "maxMessageSize": "8MiB" } } }),
                 vec![
-                    "spec.brokers.config.maxMessageSize - \"8MiB\" rolling restart",
+                    "spec.brokers.config.maxMessageSize - \"8MiB\" restart",
                     "spec.brokers.flush.mode \"Async\" \"Sync\" live",
                     "spec.brokers.groups 2 3 staged",
                 ],
@@ -153,8 +153,8 @@ mod tests {
                 json!({ "listeners": [internal, outside("NodePort", 20911)] }),
                 json!({ "listeners": [outside("HostNetwork", 21911), internal] }),
                 vec![
-                    "spec.listeners[outside].port 20911 21911 rolling restart",
-                    "spec.listeners[outside].type \"NodePort\" \"HostNetwork\" rolling restart",
+                    "spec.listeners[outside].port 20911 21911 restart",
+                    "spec.listeners[outside].type \"NodePort\" \"HostNetwork\" restart",
                 ],
             ),
             (
@@ -165,12 +165,12 @@ mod tests {
             (
                 json!({ "listeners": [internal] }),
                 json!({ "listeners": [internal, outside("NodePort", 20911)] }),
-                vec!["spec.listeners[outside] - + rolling restart"],
+                vec!["spec.listeners[outside] - + restart"],
             ),
             (
                 json!({}),
                 json!({ "brokers": { "scheduling": { "nodeSelector": { "a.b/c": "d" } } } }),
-                vec!["spec.brokers.scheduling.nodeSelector[\"a.b/c\"] - \"d\" rolling restart"],
+                vec!["spec.brokers.scheduling.nodeSelector[\"a.b/c\"] - \"d\" restart"],
             ),
         ];
         for (before, after, expected) in cases {

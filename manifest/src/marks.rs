@@ -28,7 +28,7 @@ pub enum Mark {
 impl Mark {
     pub(crate) const ALL: [Mark; 5] = [Mark::Live, Mark::Restart, Mark::Staged, Mark::Fixed, Mark::Operator];
 
-    /// Returns the word that stands in descriptions.
+    /// Returns the word that stands in descriptions; elsewhere it is written small.
     pub fn as_str(self) -> &'static str {
         match self {
             Mark::Live => "Live",
@@ -38,28 +38,17 @@ impl Mark {
             Mark::Operator => "Operator",
         }
     }
-
-    /// Returns what it means in a few words.
-    pub fn in_words(self) -> &'static str {
-        match self {
-            Mark::Live => "live",
-            Mark::Restart => "rolling restart",
-            Mark::Staged => "staged",
-            Mark::Fixed => "refused",
-            Mark::Operator => "only steers the operator",
-        }
-    }
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.in_words())
+        out.write_str(&self.as_str().to_lowercase())
     }
 }
 
 impl Serialize for Mark {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.as_str().to_lowercase())
+        serializer.collect_str(self)
     }
 }
 

@@ -28,7 +28,7 @@ would do. Examples are in [deploy](../deploy), days with a running cluster in [d
 | live | running members take it over, or only objects beside them change |
 | restart | members restart one by one, slaves before masters |
 | staged | a longer operation in safe steps |
-| refused | it cannot change; the API server refuses it |
+| fixed | it cannot change; the API server refuses it |
 | operator | it only steers the operator |
 
 Fields marked *not supported yet* are refused when they differ from their default.
@@ -67,7 +67,8 @@ fn object(path: &str, schema: &Value, page: &mut String) {
         let told =
             if SHARED.contains(&name.as_str()) { format!("{SHARED_AT}.{name}") } else { below.clone() };
         let kind = if entries.is_some() { "list" } else { "object" };
-        let mark = mark_of(&below).or_else(|| mark_of(&here)).map(word).unwrap_or_default();
+        let mark =
+            mark_of(&below).or_else(|| mark_of(&here)).map(|mark| mark.to_string()).unwrap_or_default();
         let text = meaning(field);
         let _ = writeln!(
             page,
@@ -92,7 +93,7 @@ fn row(path: &str, name: &str, field: &Value, page: &mut String) {
         _ if required => "required".to_owned(),
         _ => default_in_words(field),
     };
-    let mark = mark_of(path).map(word).unwrap_or_default();
+    let mark = mark_of(path).map(|mark| mark.to_string()).unwrap_or_default();
     let _ = writeln!(
         page,
         "| `{name}` | {} | {default} | {mark} | {}{} |",
@@ -158,17 +159,6 @@ fn not_yet(path: &str) -> String {
     why.map(|why| format!(" *Not supported yet: {why}.*")).unwrap_or_default()
 }
 
-/// As in the head's table.
-fn word(mark: Mark) -> &'static str {
-    match mark {
-        Mark::Live => "live",
-        Mark::Restart => "restart",
-        Mark::Staged => "staged",
-        Mark::Fixed => "refused",
-        Mark::Operator => "operator",
-    }
-}
-
 fn keys(title: &str, keys: &[ConfigKey], map: &str, page: &mut String) {
     let _ = write!(
         page,
@@ -180,7 +170,7 @@ fn keys(title: &str, keys: &[ConfigKey], map: &str, page: &mut String) {
             KeyClass::Live(form) | KeyClass::Restart(form) | KeyClass::Immutable(form) => form,
             KeyClass::Forbidden | KeyClass::Field(_) | KeyClass::Unsupported(_) => continue,
         };
-        let mark = mark_of(&format!("{map}.{}", key.name)).map(word).unwrap_or_default();
+        let mark = mark_of(&format!("{map}.{}", key.name)).map(|mark| mark.to_string()).unwrap_or_default();
         let _ = writeln!(page, "| `{}` | {} | {mark} |", key.name, form_in_words(form));
     }
     let by_field = keys.iter().filter_map(|key| match key.class {
