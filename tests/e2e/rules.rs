@@ -33,7 +33,28 @@ pub fn rules(kube: &Kube, namespace: &str) -> String {
         assert_eq!(output.status.success(), good, "a cluster named {name}: {}", words(&output));
     }
     kube.ctl(&format!("delete rktmq -n {namespace} --all"));
-    format!("{} cases of rules, each accepting and refusing", cases.len())
+    people(kube, namespace);
+    format!("{} cases of rules, each accepting and refusing; who may what", cases.len())
+}
+
+/// Kubernetes' own roles for people reach to clusters.
+fn people(kube: &Kube, namespace: &str) {
+    for role in ["view", "edit"] {
+        kube.ctl(&format!("create rolebinding {role} -n {namespace} --clusterrole={role} --user={role}"));
+    }
+    for (user, verb, part, may) in [
+        ("view", "list", "", true),
+        ("view", "patch", "", false),
+        ("edit", "delete", "", true),
+        ("edit", "patch", "scale", true),
+        ("edit", "update", "status", false),
+    ] {
+        let asked = format!(
+            "auth can-i {verb} rocketmqclusters.gantry.rs --subresource={part} --as={user} -n {namespace}"
+        );
+        let said = String::from_utf8_lossy(&kube.ctl_with(&asked, "").stdout).into_owned();
+        assert_eq!(said.trim() == "yes", may, "{asked}: {said}");
+    }
 }
 
 /// Asks without keeping anything but what a change starts from.
