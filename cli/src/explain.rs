@@ -24,8 +24,7 @@ mod objects;
 /// Says in words why a cluster in Kubernetes is not ready and what to do; ends with status 6 when it is not.
 #[derive(Args)]
 pub struct Arguments {
-    /// The cluster
-    #[arg(required_unless_present = "file")]
+    /// The cluster; without it the only one of the namespace
     name: Option<String>,
     /// A manifest instead: says why it would not be accepted, and asks nobody
     #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
@@ -45,10 +44,7 @@ const LEASE: &str = "gantry-operator";
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let explanation = match (&arguments.file, &arguments.name) {
         (Some(file), _) => return of_file(file, arguments.output),
-        (None, name) => {
-            let name = name.as_deref().unwrap_or_default();
-            runtime()?.block_on(look(&arguments.place, name))?
-        }
+        (None, name) => runtime()?.block_on(look(&arguments.place, name.as_deref()))?,
     };
     show(&explanation, arguments.output)?;
     match explanation.ready {
@@ -76,8 +72,12 @@ fn of_file(file: &Path, format: Format) -> anyhow::Result<()> {
     }
 }
 
-async fn look(place: &Place, name: &str) -> anyhow::Result<Explanation> {
+async fn look(place: &Place, name: Option<&str>) -> anyhow::Result<Explanation> {
     let kubernetes = place.kubernetes(None).await?;
+    let name = match name {
+        Some(name) => name,
+        None => &kubernetes.only_cluster().await?,
+    };
     let json = kubernetes.the_cluster(name).await?;
     let cluster = ClusterFacts::read(&json).context(
         "read the cluster's status: another version of the operator wrote it, or somebody by hand",

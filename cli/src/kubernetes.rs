@@ -23,6 +23,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// What the API server notes as the author of what is written.
 pub const MANAGER: &str = "gantry-cli";
+/// What to do where no kubeconfig can be used.
+const REMEDY: &str = "set KUBECONFIG to a kubeconfig, or choose one of its contexts with --context";
 /// Objects that one list has at most; a cluster has a few hundred.
 const MOST_OBJECTS: u32 = 5_000;
 
@@ -60,16 +62,13 @@ impl Place {
         // A second time it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = match &self.context {
-            Some(context) => {
-                let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-                let kubeconfig = Kubeconfig::read().context("read the kubeconfig (KUBECONFIG, or ~/.kube/config)")?;
-                Config::from_custom_kubeconfig(kubeconfig, &options)
-                    .await
-                    .with_context(|| format!("use context {context} of the kubeconfig"))?
-            }
-            None => Config::infer().await.context(
-                "find a Kubernetes: neither a kubeconfig (KUBECONFIG, or ~/.kube/config) nor a service account can be used",
-            )?,
+            Some(context) => of_context(context).await?,
+            None => Config::infer().await.map_err(|error| {
+                // What is wrong with the kubeconfig says more than that this is no pod either.
+                let why =
+                    std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                anyhow::anyhow!("find a Kubernetes: {why}; {REMEDY}")
+            })?,
         };
         config.connect_timeout = Some(CONNECT_WITHIN);
         config.read_timeout = Some(ANSWER_WITHIN);
@@ -81,7 +80,38 @@ impl Place {
     }
 }
 
+async fn of_context(context: &str) -> anyhow::Result<Config> {
+    let kubeconfig =
+        Kubeconfig::read().map_err(|error| anyhow::anyhow!("find a Kubernetes: {error}; {REMEDY}"))?;
+    let known: Vec<&str> = kubeconfig.contexts.iter().map(|known| known.name.as_str()).collect();
+    if !known.contains(&context) {
+        anyhow::bail!("there is no context {context} in the kubeconfig; there: {}", known.join(", "));
+    }
+    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    config.with_context(|| format!("use context {context} of the kubeconfig"))
+}
+
 impl Kubernetes {
+    /// Returns the name of the one cluster of the namespace.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub async fn only_cluster(&self) -> anyhow::Result<String> {
+        let (names, namespace) = (self.names().await?, &self.namespace);
+        match names.as_slice() {
+            [name] => Ok(name.clone()),
+            [] => anyhow::bail!("there is no cluster in namespace {namespace} (-n names another)"),
+            names => anyhow::bail!("name one of the clusters in namespace {namespace}: {}", names.join(", ")),
+        }
+    }
+
+    async fn names(&self) -> anyhow::Result<Vec<String>> {
+        let clusters = self.clusters().await?;
+        let name = |cluster: &Value| Some(cluster.pointer("/metadata/name")?.as_str()?.to_owned());
+        Ok(clusters.iter().filter_map(name).collect())
+    }
+
     /// Returns all clusters of the namespace.
     pub async fn clusters(&self) -> anyhow::Result<Vec<Value>> {
         let list = self.api(&clusters()).list(&ListParams::default()).await;
@@ -107,9 +137,7 @@ impl Kubernetes {
         match self.cluster(name).await? {
             Some(cluster) => Ok(cluster),
             None => {
-                let known = self.clusters().await?;
-                let names: Vec<&str> =
-                    known.iter().filter_map(|cluster| cluster.pointer("/metadata/name")?.as_str()).collect();
+                let names = self.names().await?;
                 let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
                 let namespace = &self.namespace;
                 anyhow::bail!(

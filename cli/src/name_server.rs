@@ -18,8 +18,16 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 pub struct NameServer {
     /// The name server, host:port; several joined by ;
     #[arg(short = 'n', long = "name-server", value_name = "HOST:PORT", env = "NAMESRV_ADDR")]
-    #[arg(default_value = USUAL, global = true)]
+    #[arg(default_value = USUAL, global = true, value_parser = addresses)]
     address: String,
+}
+
+/// Here `-n` is no namespace, as it is with commands about Kubernetes.
+fn addresses(text: &str) -> Result<String, String> {
+    match text.split(';').map(str::trim).find(|one| !one.is_empty() && !one.contains(':')) {
+        Some(one) => Err(format!("no port in {one}; -n is the name server, HOST:PORT")),
+        None => Ok(text.to_owned()),
+    }
 }
 
 /// RocketMQ's usual address.
@@ -52,4 +60,18 @@ pub async fn wait_until_known(routes: &Routes, topic: &str) -> anyhow::Result<()
         }
     });
     known.await.map_err(|_| anyhow::anyhow!("no name server knows topic {topic} after {KNOWN_WITHIN:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_server_has_a_port_and_what_has_none_is_no_namespace() {
+        for good in ["", "a:1", "a:1;b:2", "a:1; b:2;", "[::1]:9876"] {
+            assert_eq!(addresses(good).as_deref(), Ok(good));
+        }
+        let refused = addresses("a:1;messaging").unwrap_err();
+        assert_eq!(refused, "no port in messaging; -n is the name server, HOST:PORT");
+    }
 }

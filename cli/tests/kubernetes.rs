@@ -219,9 +219,28 @@ fn a_cluster_that_is_not_ready_is_shown_and_explained_and_ends_with_6() {
 
 #[test]
 fn a_cluster_that_is_well_is_said_to_be() {
-    let output = server().gantry(&["explain", "mq"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert_eq!(text(&output.stdout), "mq: it is ready: everything is as the manifest says and in sync\n");
+    // It is the only one.
+    for arguments in [&["explain", "mq"][..], &["explain"]] {
+        let output = server().gantry(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!(text(&output.stdout), "mq: it is ready: everything is as the manifest says and in sync\n");
+    }
+}
+
+#[test]
+fn who_names_no_cluster_is_told_which_there_are() {
+    let server = server();
+    let of = |name: &str| json!({ "apiVersion": "gantry.rs/v1alpha1", "kind": "RocketMQCluster", "metadata": { "name": name } });
+    let cases = [
+        (vec![], "gantry: there is no cluster in namespace messaging (-n names another)\n"),
+        (vec![of("a"), of("b")], "gantry: name one of the clusters in namespace messaging: a, b\n"),
+    ];
+    for (clusters, expected) in cases {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": clusters });
+        server.objects.lock().unwrap().insert(CLUSTERS.to_owned(), list);
+        let output = server.gantry(&["explain"]);
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), expected));
+    }
 }
 
 #[test]
@@ -237,7 +256,10 @@ fn what_cannot_be_found_is_said_with_what_is_there() {
             "gantry: read cluster mq in namespace other: this Kubernetes does not know the kind RocketMQCluster: is the \
              operator installed?: mq not found\n",
         ),
-        (&["status", "mq", "--context", "none"], "gantry: use context none of the kubeconfig"),
+        (
+            &["status", "mq", "--context", "none"],
+            "gantry: there is no context none in the kubeconfig; there: usual, other\n",
+        ),
     ];
     for (arguments, expected) in cases {
         let output = server.gantry(arguments);
