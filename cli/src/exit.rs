@@ -93,7 +93,7 @@ pub fn report_status(result: anyhow::Result<u8>) -> ExitCode {
 }
 
 /// The error and its causes, without those that are in its words already.
-fn in_words(error: &anyhow::Error) -> String {
+pub fn in_words(error: &anyhow::Error) -> String {
     let mut words = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if words.is_empty() {

@@ -14,6 +14,7 @@ use planner::rehearse::{Moment, Rehearsal, new_cluster, rehearse, settled};
 use planner::step::Action;
 use serde_json::{Value, json};
 
+use crate::exit::in_words;
 use crate::kubernetes::view::View;
 use crate::kubernetes::{Kubernetes, Place};
 use crate::name_server::runtime;
@@ -55,7 +56,18 @@ const CHANGES: u8 = 2;
 const REFUSED: u8 = 1;
 
 /// Returns the exit status.
+///
+/// # Errors
+/// It could not be planned; who asked for JSON has it in JSON too.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let planned = plan(arguments);
+    if let (Format::Json, Err(error)) = (arguments.output, &planned) {
+        output::json(&Report { refused: vec![in_words(error)], ..Report::default() })?;
+    }
+    planned
+}
+
+fn plan(arguments: &Arguments) -> anyhow::Result<u8> {
     let after = match load(&arguments.file)? {
         Ok(after) => after,
         Err(problems) => return refuse(arguments, &problems),
@@ -75,7 +87,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                     anyhow::bail!("manifest {} cannot be used:{}", old.display(), lines(&problems))
                 }
             },
-            None => anew(&after, &OperatorSettings::default(), now),
+            None => anew(&after, now),
         }
     };
     show(arguments, &report)
@@ -120,9 +132,14 @@ fn now() -> anyhow::Result<Timestamp> {
     Timestamp::from_second(i64::try_from(since.as_secs())?).context("read the clock")
 }
 
+/// An operator as it usually is, where nobody is asked.
+fn usual_operator() -> OperatorSettings {
+    OperatorSettings { monitoring_kinds: true, ..OperatorSettings::default() }
+}
+
 /// A cluster that is made anew.
-fn anew(after: &Validated, operator: &OperatorSettings, now: Timestamp) -> Report {
-    let facts = new_cluster(after, operator);
+fn anew(after: &Validated, now: Timestamp) -> Report {
+    let facts = new_cluster(after, &usual_operator());
     let rehearsal = rehearse(after, &facts, now);
     let objects = changed(&facts, &rehearsal, &BTreeMap::new());
     without_kubernetes(finish(after, Report::of(&facts, &rehearsal, Vec::new(), objects)))
@@ -140,7 +157,7 @@ fn from(before: &Validated, after: &Validated, now: Timestamp) -> anyhow::Result
     if let Err(problems) = manifest::check_change(before, after) {
         return Ok(refused(&problems));
     }
-    let mut facts = settled(&running(before)?, &OperatorSettings::default(), now);
+    let mut facts = settled(&running(before)?, &usual_operator(), now);
     if before.cluster().spec.stopped {
         facts = rehearse(before, &facts, now).after;
     }
@@ -153,7 +170,7 @@ fn from(before: &Validated, after: &Validated, now: Timestamp) -> anyhow::Result
     Ok(without_kubernetes(finish(after, Report::of(&facts, &rehearsal, fields, objects))))
 }
 
-/// Says so where addresses are shown that only Kubernetes gives.
+/// Says so where something is shown that only Kubernetes decides.
 fn without_kubernetes(mut report: Report) -> Report {
     let made_up = |value: &Value| {
         let text = value.to_string();
@@ -162,6 +179,12 @@ fn without_kubernetes(mut report: Report) -> Report {
     let paths = report.objects.iter().flat_map(|object| &object.paths);
     if paths.filter_map(|path| path.after.as_ref()).any(made_up) {
         report.notes.push("addresses and node ports are made up: Kubernetes gives them".to_owned());
+    }
+    if report.objects.iter().any(|object| ["PodMonitor", "PrometheusRule"].contains(&object.kind)) {
+        report.notes.push(
+            "PodMonitor and PrometheusRule are made where Kubernetes has these kinds, those of the Prometheus operator"
+                .to_owned(),
+        );
     }
     report
 }
@@ -177,10 +200,11 @@ fn running(before: &Validated) -> anyhow::Result<Validated> {
 /// A cluster in Kubernetes.
 async fn live(arguments: &Arguments, after: Validated, now: Timestamp) -> anyhow::Result<Report> {
     let named = after.cluster().metadata.namespace.clone();
-    let kubernetes = arguments.place.kubernetes(named.as_deref()).await?;
+    let kubernetes = arguments.place.kubernetes(named.as_deref()).await;
+    let kubernetes = kubernetes.context("--live asks Kubernetes, --from OLD would ask nobody")?;
     let after = in_namespace(&after, &kubernetes.namespace)?;
     let Some(json) = kubernetes.cluster(after.name()).await? else {
-        let mut report = anew(&after, &OperatorSettings::default(), now);
+        let mut report = anew(&after, now);
         report.notes.push(format!(
             "there is no cluster {} in namespace {} yet",
             after.name(),

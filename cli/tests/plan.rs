@@ -61,6 +61,7 @@ fn edits() -> Vec<Edit> {
         edit("another-listener", same(), json!({ "listeners": node_port }), 2),
         edit("stop", same(), json!({ "stopped": true }), 2),
         edit("pause", same(), json!({ "paused": true }), 2),
+        edit("monitoring", same(), json!({ "monitoring": { "podMonitor": { "enabled": true } } }), 2),
         edit("only-the-operator", same(), brokers(json!({ "scaleIn": { "drainTimeout": "1h" } })), 2),
         edit(
             "supervised",
@@ -127,6 +128,8 @@ impl Files {
     fn plan(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
         command.arg("plan").args(arguments).current_dir(self.0.path());
+        // No Kubernetes of whoever runs the tests.
+        command.env("KUBECONFIG", "none").env_remove("KUBERNETES_SERVICE_HOST");
         command.output().unwrap()
     }
 }
@@ -232,7 +235,7 @@ fn whatever_cannot_be_planned_ends_with_1_and_says_why() {
     other["metadata"]["name"] = json!("other");
     files.write("other.yaml", &other);
     files.write("bad.yaml", &document(&[&json!({ "brokers": { "groups": "many" } })]));
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["none.yaml"], "gantry: read manifest none.yaml: No such file or directory"),
         (
             &["mq.yaml", "--from", "other.yaml"],
@@ -243,6 +246,12 @@ fn whatever_cannot_be_planned_ends_with_1_and_says_why() {
             "gantry: manifest bad.yaml cannot be used:\n  spec.brokers.groups: \"many\"",
         ),
         (&["bad.yaml"], "gantry: bad.yaml is refused:\n  spec.brokers.groups: \"many\": must be an integer"),
+        (
+            &["mq.yaml", "--live"],
+            "gantry: --live asks Kubernetes, --from OLD would ask nobody: find a Kubernetes: failed to read kubeconfig from \
+             '\"none\"': No such file or directory (os error 2); set KUBECONFIG to a kubeconfig, or choose one of its contexts \
+             with --context\n",
+        ),
         // 2 would be changes.
         (
             &["mq.yaml", "--from", "mq.yaml", "--live"],
@@ -254,6 +263,14 @@ fn whatever_cannot_be_planned_ends_with_1_and_says_why() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(said(&output).starts_with(expected), "{arguments:?}: {}", said(&output));
     }
+}
+
+#[test]
+fn who_asks_for_json_gets_json_also_of_what_cannot_be_planned() {
+    let output = Files::new().plan(&["none.yaml", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["refused"], json!(["read manifest none.yaml: No such file or directory (os error 2)"]));
 }
 
 #[test]
