@@ -232,9 +232,10 @@ impl Executor {
             };
             send(&objects, name, &params, Patch::Apply(json.clone()), &what).await?
         };
-        // It was made by a POST, whose fields an apply would never take away.
+        // It was made by a POST, whose fields an apply would never take away: what is in a secret must stay.
         for _ in 0..MOST_TRIES {
-            let Some(managers) = as_applied(&applied) else { break };
+            let noted = as_applied(&applied).filter(|_| reference.kind != Kind::Secret);
+            let Some(managers) = noted else { break };
             let version = applied.metadata.resource_version.clone();
             let patch = json!({ "metadata": { "resourceVersion": version, "managedFields": managers } });
             let note = format!("note the manager of {reference}");

@@ -54,7 +54,7 @@ fn failure(code: u16, reason: &str) -> (u16, Value) {
 }
 
 impl Server {
-    fn answer(&mut self, method: &Method, path: &str, applies: bool, sent: Value) -> (u16, Value) {
+    fn answer(&mut self, method: &Method, path: &str, applies: bool, mut sent: Value) -> (u16, Value) {
         let path = path.trim_end_matches('/');
         if method == Method::GET {
             return match self.objects.get(path) {
@@ -74,6 +74,9 @@ impl Server {
             }
             Method::POST => {
                 let path = format!("{path}/{}", sent["metadata"]["name"].as_str().unwrap_or_default());
+                if let Some(texts) = sent.as_object_mut().and_then(|sent| sent.remove("stringData")) {
+                    sent["data"] = texts;
+                }
                 match self.objects.contains_key(&path) {
                     true => failure(409, "AlreadyExists"),
                     false => (201, self.put(&path, sent)),

@@ -19,9 +19,7 @@ fn the_chart_grants_what_the_operator_uses_and_nothing_else() {
     let watched = "list watch";
     let mut used = Rights::new();
     for kind in Kind::ALL {
-        // What is in a secret is written once, when it is made.
-        let changed = if kind == Kind::Secret { "" } else { "patch" };
-        add(&mut used, &api::resource(kind), "", &format!("get {watched} create delete {changed}"));
+        add(&mut used, &api::resource(kind), "", &format!("get {watched} create patch delete"));
     }
     add(&mut used, &api::clusters(), "", &format!("get {watched} patch"));
     add(&mut used, &api::clusters(), "/status", "update");

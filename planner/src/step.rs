@@ -64,8 +64,8 @@ pub enum Action {
     /// Makes a child that was not there: a POST, never an apply, so that someone else's object of that name is left
     /// alone (409: read it, [`crate::facts::Observed::foreign`]).
     Create(Object),
-    /// Makes a secret that was not there, with a random token of 32 hexadecimal bytes under each key in `data`. A
-    /// secret that is there is never changed.
+    /// Makes a secret that was not there, with a random token of 32 hexadecimal bytes under each key in `data`. No later
+    /// step changes what is in it.
     CreateSecret { object: Object, keys: Vec<&'static str> },
     /// Server-side apply with force, manager `gantry-operator/role`.
     Apply {

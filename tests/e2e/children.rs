@@ -114,6 +114,13 @@ const EDITS: &[(&str, &str, &str, &str, &str)] = &[
         r#"[{"op":"replace","path":"/metadata/labels/gantry.rs~1component","value":"mine"}]"#,
     ),
     (
+        "secrets",
+        "/api/v1",
+        "kids-internal",
+        "/metadata/labels/app.kubernetes.io~1component",
+        r#"[{"op":"replace","path":"/metadata/labels/app.kubernetes.io~1component","value":"mine"}]"#,
+    ),
+    (
         "statefulsets",
         "/apis/apps/v1",
         "kids-broker-0",

@@ -44,7 +44,7 @@ impl World {
             Action::CreateSecret { object, keys } => {
                 let mut object = object.clone();
                 for key in keys {
-                    object.json["stringData"][key] = json!(self.kept.token);
+                    object.json["data"][key] = json!(self.kept.token);
                 }
                 self.put(&object, now);
             }
@@ -98,6 +98,9 @@ impl World {
         json["metadata"]["creationTimestamp"] = json!(created.to_string());
         if let Some(before) = before {
             json["status"] = before.json["status"].clone();
+            if object.reference.kind == Kind::Secret {
+                json["data"] = before.json["data"].clone();
+            }
         }
         if object.reference.kind == Kind::Service && json["spec"]["clusterIP"].is_null() {
             json["spec"]["clusterIP"] = json!(LOOPBACK);

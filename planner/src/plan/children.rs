@@ -9,6 +9,7 @@ use super::groups::State;
 use super::{Outcome, ensure, volumes};
 use crate::build::SECRET_KEYS;
 use crate::desired::Desired;
+use crate::facts::Observed;
 use crate::labels::GROUP;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::seen::{Seen, child};
@@ -42,7 +43,16 @@ pub(super) fn ensure_children(
             outcome.waiting.push(Waiting { reason: "NameCollision", message, blocked: true });
             continue;
         }
-        if observed.deleting || object.reference.kind == Kind::Secret {
+        // Whoever does not read what is in secrets, as `gantry plan` does not, reads no type either.
+        let is_secret = object.reference.kind == Kind::Secret;
+        if observed.deleting || (is_secret && observed.json.get("type").is_none()) {
+            continue;
+        }
+        if is_secret && let Some(key) = SECRET_KEYS.into_iter().find(|key| !has_key(observed, key)) {
+            // Its content is drawn when it is made, and no apply brings another one.
+            let reason = format!("{} has no {key}: it is made again", object.reference);
+            let action = Action::Delete { object: object.reference.clone(), uid: observed.uid.clone() };
+            outcome.steps.push(Step::quiet(action, reason));
             continue;
         }
         let Some(why) = ensure::difference(object, observed) else { continue };
@@ -78,6 +88,11 @@ fn create(object: &Object) -> Step {
         }
         _ => Step::quiet(Action::Create(object.clone()), reason),
     }
+}
+
+fn has_key(secret: &Observed, key: &str) -> bool {
+    let text = secret.json.get("data").and_then(|data| data.get(key)?.as_str());
+    text.is_some_and(|text| !text.is_empty())
 }
 
 /// Whether a StatefulSet has other claim templates than those it should have: it cannot be changed to them.

@@ -22,6 +22,9 @@ pub(super) const NODE: &str = "a-node";
 /// What volumes are made of when nothing is said.
 pub(super) const STORAGE_CLASS: &str = "the-default";
 
+/// Stands for what nobody needs to know here.
+const DRAWN: &str = "drawn";
+
 /// The facts, and what goes on behind them.
 pub(super) struct Stage {
     pub(super) facts: Facts,
@@ -227,8 +230,11 @@ impl Stage {
             }
             Action::RemoveFinalizer => self.facts.cluster.finalizers.clear(),
             Action::RecordStatus(status) => self.facts.cluster.status = (**status).clone(),
-            Action::Create(object) | Action::CreateSecret { object, .. } | Action::Apply { object, .. } => {
-                self.put(object);
+            Action::Create(object) | Action::Apply { object, .. } => self.put(object),
+            Action::CreateSecret { object, keys } => {
+                let mut object = object.clone();
+                keys.iter().for_each(|key| object.json["data"][*key] = json!(DRAWN));
+                self.put(&object);
             }
             Action::Delete { object, .. } => {
                 self.facts.objects.remove(object);
@@ -283,6 +289,11 @@ impl Stage {
         json["metadata"]["generation"] = json!(self.next);
         if let Some(status) = old.get("status") {
             json["status"] = status.clone();
+        }
+        if object.reference.kind == Kind::Secret
+            && let Some(data) = old.get("data")
+        {
+            json["data"] = data.clone();
         }
         if object.reference.kind == Kind::Service {
             fill_service(&mut json, &old, &object.reference.name);

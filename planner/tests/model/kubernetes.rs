@@ -353,6 +353,9 @@ impl World {
         json["metadata"]["generation"] = json!(generation);
         if let Some(before) = before {
             json["status"] = before.json["status"].clone();
+            if object.reference.kind == Kind::Secret {
+                json["data"] = before.json["data"].clone();
+            }
             if !before.json["spec"]["clusterIP"].is_null() {
                 json["spec"]["clusterIP"] = before.json["spec"]["clusterIP"].clone();
             }

@@ -90,7 +90,11 @@ fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
             if object.reference.kind == Kind::StatefulSet {
                 check_made(world, &object.reference, &object.json)?;
             }
-            world.put(object);
+            let mut object = object.clone();
+            if let Action::CreateSecret { keys, .. } = &step.action {
+                keys.iter().for_each(|key| object.json["data"][*key] = "ZHJhd24=".into());
+            }
+            world.put(&object);
         }
         Action::Apply { object, uid, resource_version } => {
             let Some(observed) = world.objects.get(&object.reference) else { return Ok(false) };

@@ -59,6 +59,33 @@ fn a_service_that_was_deleted_comes_back_with_the_address_that_clients_know() {
 }
 
 #[test]
+fn a_secret_without_its_token_is_made_again_and_one_that_reads_otherwise_keeps_it() {
+    let mut world = settled(TWO_BY_TWO);
+    let secret = ObjectRef::new(Kind::Secret, "mq-internal");
+    for broken in [json!({ "token": "" }), json!({ "other": "dA==" }), json!(null)] {
+        let before = world.objects[&secret].uid.clone();
+        world.objects.get_mut(&secret).unwrap().json["data"] = broken.clone();
+        world.history.clear();
+        settle(&mut world);
+        assert_eq!(world.history, ["Delete Secret mq-internal", "Create Secret mq-internal"], "{broken}");
+        assert_ne!(world.objects[&secret].uid, before);
+    }
+    let token = world.objects[&secret].json["data"].clone();
+    world.objects.get_mut(&secret).unwrap().json["metadata"]["labels"] = json!({ "theirs": "stays" });
+    world.objects.get_mut(&secret).unwrap().json["data"]["theirs"] = json!("dA==");
+    world.history.clear();
+    settle(&mut world);
+    assert_eq!(world.history, ["Apply Secret mq-internal null"]);
+    let mended = &world.objects[&secret].json;
+    assert_eq!(mended["metadata"]["labels"]["gantry.rs/cluster"], "mq");
+    assert_eq!((&mended["data"]["token"], &mended["data"]["theirs"]), (&token["token"], &json!("dA==")));
+    // Whoever may not read what is in it, as `gantry plan` does not, has nothing to say of it.
+    let known = world.objects.get_mut(&secret).unwrap();
+    known.json = json!({ "metadata": known.json["metadata"] });
+    assert_eq!(world.live_plan().steps, []);
+}
+
+#[test]
 fn a_settled_cluster_asks_for_no_write_not_even_of_its_status() {
     let mut world = settled(TWO_BY_TWO);
     for _ in 0..3 {
