@@ -148,7 +148,7 @@ pub struct BrokersStatus {
     pub writable_groups: i32,
     /// How many members all groups have.
     pub members: i32,
-    /// How many of them are in sync, masters included.
+    /// How many of them are known to be in sync, masters included: one that does not answer is not.
     pub in_sync_members: i32,
     /// The number of the next group; none is used twice.
     pub next_group_index: i32,
@@ -175,7 +175,7 @@ pub struct GroupStatus {
     /// The master's epoch, in mode `Controller`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
-    /// Ordinals of the members in sync.
+    /// Ordinals of the members that are known to be in sync.
     #[serde(default)]
     #[schemars(length(max = 5))]
     pub in_sync: Vec<i32>,
