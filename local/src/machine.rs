@@ -329,8 +329,8 @@ impl Machine {
                     self.note(error.to_string());
                 }
             }
-            Errand::CopyMetadata { to } => {
-                let Some(copying) = groups(&self.world, &self.site).copying_to(to) else { return };
+            Errand::CopyMetadata { from, to } => {
+                let Some(copying) = groups(&self.world, &self.site).copying(&from, to) else { return };
                 if let Err(error) = self.members.copy_metadata(&copying).await {
                     self.note(error.to_string());
                 }

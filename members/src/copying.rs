@@ -1,14 +1,16 @@
-//! Topics and subscription groups that one broker has and another lacks, and making them there through the requests that
+//! Topics and subscription groups that some brokers have and another lacks, and making them there through the requests that
 //! any client may send. Only what people made is copied: brokers make their own topics, and retry and dead-letter topics
 //! when they need them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::{Client, Connections, broker, replica, survey};
 use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::TopicConfig;
 
-use crate::Copying;
 use crate::held::{Kind, is_retry, is_system_group, kind};
 use crate::look::{LookError, each, open};
+use crate::{Copying, Master};
 
 /// What the other broker lacks or has otherwise.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,47 +41,70 @@ pub(crate) enum CopyError {
     NotTaken(String),
 }
 
-/// Reads both lists and compares them.
+/// What a broker has.
+#[derive(Debug, Clone, Default)]
+struct Lists {
+    topics: BTreeMap<String, TopicConfig>,
+    groups: BTreeMap<String, SubscriptionGroupConfig>,
+    /// Topics that it made for itself.
+    own: BTreeSet<String>,
+}
+
+/// Reads all lists and compares them.
 pub(crate) async fn lacking(connections: &Connections, copying: &Copying) -> Result<Lacking, LookError> {
-    let from = open(connections, &copying.from).await?;
+    let from = read_all(connections, &copying.from).await?;
     let to = open(connections, &copying.to).await?;
-    compare(&from, &to).await
+    Ok(compare(&from, &read(&to).await?))
 }
 
 /// Makes what is lacking, reads it back, and returns how many there were.
 pub(crate) async fn copy(connections: &Connections, copying: &Copying) -> Result<u32, CopyError> {
-    let from = open(connections, &copying.from).await?;
+    let from = read_all(connections, &copying.from).await?;
     let to = open(connections, &copying.to).await?;
-    let wanted = compare(&from, &to).await?;
+    let wanted = compare(&from, &read(&to).await?);
     each(wanted.topics.iter().map(|topic| broker::create_topic(&to, topic))).await?;
     each(wanted.groups.iter().map(|group| broker::create_group(&to, group))).await?;
-    let left = compare(&from, &to).await?;
+    let left = compare(&from, &read(&to).await?);
     match left.count() {
         0 => Ok(wanted.count()),
         _ => Err(CopyError::NotTaken(left.names())),
     }
 }
 
-async fn compare(from: &Client, to: &Client) -> Result<Lacking, LookError> {
-    let mut own = survey::system_topics(from).await?;
-    own.extend(survey::system_topics(to).await?);
-    let there = replica::topics(to).await?.topic_config_table;
-    let topics = replica::topics(from).await?.topic_config_table.into_values();
-    let is_copied = |topic: &TopicConfig| {
-        let name = &topic.topic_name;
-        kind(name) == Kind::Read && !is_retry(name) && !own.contains(name)
-    };
-    let topics = topics
-        .filter(|topic| is_copied(topic))
-        .filter(|topic| !there.get(&topic.topic_name).is_some_and(|there| is_as(topic, there)))
-        .collect();
-    let there = replica::groups(to).await?.subscription_group_table;
-    let groups = replica::groups(from).await?.subscription_group_table.into_values();
-    let groups = groups
-        .filter(|group| !is_system_group(&group.group_name))
-        .filter(|group| there.get(&group.group_name) != Some(group))
-        .collect();
-    Ok(Lacking { topics, groups })
+async fn read_all(connections: &Connections, masters: &[Master]) -> Result<Vec<Lists>, LookError> {
+    let clients = each(masters.iter().map(|master| open(connections, master))).await?;
+    each(clients.iter().map(read)).await
+}
+
+async fn read(client: &Client) -> Result<Lists, LookError> {
+    Ok(Lists {
+        own: survey::system_topics(client).await?.into_iter().collect(),
+        topics: replica::topics(client).await?.topic_config_table.into_iter().collect(),
+        groups: replica::groups(client).await?.subscription_group_table.into_iter().collect(),
+    })
+}
+
+/// Returns what any of them has and the other lacks or has otherwise than the first of them that has it.
+fn compare(from: &[Lists], to: &Lists) -> Lacking {
+    let is_own = |name: &str| from.iter().chain([to]).any(|lists| lists.own.contains(name));
+    let mut topics = BTreeMap::new();
+    let mut groups = BTreeMap::new();
+    for lists in from {
+        for (name, topic) in &lists.topics {
+            if kind(name) == Kind::Read && !is_retry(name) && !is_own(name) {
+                topics.entry(name).or_insert(topic);
+            }
+        }
+        for (name, group) in lists.groups.iter().filter(|(name, _)| !is_system_group(name)) {
+            groups.entry(name).or_insert(group);
+        }
+    }
+    topics.retain(|name, topic| !to.topics.get(*name).is_some_and(|there| is_as(topic, there)));
+    groups.retain(|name, group| to.groups.get(*name) != Some(*group));
+    Lacking {
+        topics: topics.into_values().cloned().collect(),
+        groups: groups.into_values().cloned().collect(),
+    }
 }
 
 /// Whether a topic is as wanted: what a broker adds to its attributes does not count.
@@ -91,7 +116,52 @@ fn is_as(wanted: &TopicConfig, there: &TopicConfig) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use protocol::names;
+
     use super::*;
+
+    /// Topics with their queues, subscription groups with their retries.
+    fn lists(topics: &[(&str, i32)], groups: &[(&str, i32)]) -> Lists {
+        let topic = |(name, queues): &(&str, i32)| {
+            let config = TopicConfig {
+                topic_name: (*name).to_owned(),
+                read_queue_nums: *queues,
+                ..TopicConfig::default()
+            };
+            ((*name).to_owned(), config)
+        };
+        let group = |(name, retries): &(&str, i32)| {
+            let config = SubscriptionGroupConfig {
+                group_name: (*name).to_owned(),
+                retry_max_times: *retries,
+                ..SubscriptionGroupConfig::default()
+            };
+            ((*name).to_owned(), config)
+        };
+        Lists {
+            topics: topics.iter().map(topic).collect(),
+            groups: groups.iter().map(group).collect(),
+            own: BTreeSet::from(["broker-0".to_owned()]),
+        }
+    }
+
+    /// Those made on one of two groups only were missing on a third one.
+    #[test]
+    fn what_any_of_the_others_has_is_copied_and_the_first_ones_where_they_differ() {
+        let first = lists(&[("A", 8), ("Both", 8), ("broker-0", 1)], &[("both", 16)]);
+        let second =
+            lists(&[("B", 4), ("Both", 4), ("%RETRY%b", 1)], &[("both", 3), ("b", 3), ("TOOLS_CONSUMER", 1)]);
+        let to = |topics, groups| {
+            let lacking = compare(&[first.clone(), second.clone()], &lists(topics, groups));
+            let topics = lacking.topics.into_iter().map(|topic| (topic.topic_name, topic.read_queue_nums));
+            let groups = lacking.groups.into_iter().map(|group| (group.group_name, group.retry_max_times));
+            topics.chain(groups).map(|(name, number)| format!("{name} {number}")).collect::<Vec<_>>()
+        };
+        assert!(names::SYSTEM_GROUPS.contains(&"TOOLS_CONSUMER"));
+        assert_eq!(to(&[], &[]), ["A 8", "B 4", "Both 8", "b 3", "both 16"]);
+        assert_eq!(to(&[("A", 8), ("Both", 4)], &[("both", 16)]), ["B 4", "Both 8", "b 3"]);
+        assert_eq!(to(&[("A", 8), ("B", 4), ("Both", 8), ("C", 1)], &[("both", 16), ("b", 3)]), [""; 0]);
+    }
 
     #[test]
     fn a_topic_is_as_wanted_when_nothing_but_added_attributes_differs() {

@@ -74,10 +74,11 @@ pub struct Draining {
     pub name_servers: Vec<String>,
 }
 
-/// The master that has the topics and the one that is to have them.
+/// The masters that have the topics and the one that is to have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copying {
-    pub from: Master,
+    /// What one of them has is copied; of what several have, the first one's.
+    pub from: Vec<Master>,
     pub to: Master,
 }
 
@@ -108,7 +109,7 @@ pub trait Members: Send + Sync {
     /// Asks what a draining group still holds.
     fn drain(&self, draining: &Draining) -> BoxFuture<'_, Answer<DrainFacts>>;
 
-    /// Asks how many topics and subscription groups the one has and the other lacks or has otherwise.
+    /// Asks how many topics and subscription groups the others have and the one lacks or has otherwise.
     fn copies(&self, copying: &Copying) -> BoxFuture<'_, Answer<u32>>;
 
     /// Makes those topics and subscription groups and returns how many there were. Repeatable; what it made before it

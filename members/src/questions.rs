@@ -54,16 +54,19 @@ pub struct Answers {
 }
 
 impl Groups {
-    /// Returns the masters of two groups.
-    pub fn copying(&self, from: u32, to: u32) -> Option<Copying> {
+    /// Returns the masters of groups and of the one that is to have what they have.
+    pub fn copying(&self, from: &[u32], to: u32) -> Option<Copying> {
         let master = |index| self.groups.iter().find(|group| group.index == index)?.master.clone();
-        Some(Copying { from: master(from)?, to: master(to)? })
+        let from = from.iter().map(|index| master(*index)).collect::<Option<_>>()?;
+        Some(Copying { from, to: master(to)? })
     }
 
-    /// Returns from where a group that joins gets its topics: the first group that takes messages.
-    pub fn copying_to(&self, to: u32) -> Option<Copying> {
-        let from = self.groups.iter().find(|group| group.state == "Active" && group.master_is_ready)?;
-        self.copying(from.index, to)
+    /// Returns from where a group that joins gets its topics: all groups that take messages. One whose master does not run
+    /// is not waited for: what only it has stays where clients find it, and more room may be just what is missing.
+    fn copying_to(&self, to: u32) -> Option<Copying> {
+        let active = self.groups.iter().filter(|group| group.state == "Active" && group.master_is_ready);
+        let from: Vec<u32> = active.map(|group| group.index).collect();
+        self.copying(&from, to).filter(|copying| !copying.from.is_empty())
     }
 
     /// Returns who knows what a group still holds. One that cannot be asked would make consumers look idle, so then nobody
@@ -165,11 +168,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_group_that_joins_gets_what_all_have_that_take_messages_and_run() {
+        let group = |index: u32, state: &str, ready: bool| {
+            let master = Master { name: format!("g{index}"), address: String::new() };
+            Group { index, state: state.to_owned(), master: Some(master), master_is_ready: ready }
+        };
+        let of = |groups: Vec<Group>| {
+            let groups = Groups { cluster: String::new(), groups, name_servers: Vec::new() };
+            let questions = Questions::of(Vec::new(), &groups);
+            let of =
+                |copying: Copying| copying.from.into_iter().map(|master| master.name).collect::<Vec<_>>();
+            questions.copies.into_iter().map(|(to, copying)| (to, copying.map(of))).collect::<Vec<_>>()
+        };
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let groups = [
+            group(0, "Active", true),
+            group(1, "Draining", true),
+            group(2, "Active", true),
+            group(3, "Active", false),
+        ];
+        let joins = || group(4, "Joining", true);
+        assert_eq!(of(groups.into_iter().chain([joins()]).collect()), [(4, names(&["g0", "g2"]))]);
+        assert_eq!(of(vec![group(3, "Active", false), joins()]), [(4, None)]);
+    }
+
     /// Otherwise a message could come in after the look and before the answer that no more come.
     #[tokio::test]
     async fn what_a_group_holds_is_looked_for_after_it_said_whether_it_takes_messages() {
         let master = Master { name: "g".to_owned(), address: String::new() };
-        let copying = Copying { from: master.clone(), to: master.clone() };
+        let copying = Copying { from: vec![master.clone()], to: master.clone() };
         let draining =
             Draining { cluster: String::new(), master, other_masters: Vec::new(), name_servers: Vec::new() };
         let port = AdminPort { address: ([127, 0, 0, 1], 1).into(), token: Token(String::new()) };

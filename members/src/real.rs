@@ -145,7 +145,7 @@ impl Members for Real {
             match compared.await.flatten() {
                 Ok(lacking) => Answer::Known(lacking.count()),
                 Err(why) => {
-                    debug!(from = copying.from.name, to = copying.to.name, "not known what it lacks: {why}");
+                    debug!(to = copying.to.name, "not known what it lacks: {why}");
                     Answer::Unknown
                 }
             }
@@ -156,7 +156,8 @@ impl Members for Real {
     fn copy_metadata(&self, copying: &Copying) -> BoxFuture<'_, Result<u32, TellError>> {
         let copying = copying.clone();
         async move {
-            let what = format!("copy topics and groups from {} to {}", copying.from.name, copying.to.name);
+            let from = copying.from.iter().map(|master| master.name.as_str()).collect::<Vec<_>>().join(", ");
+            let what = format!("copy topics and groups from {from} to {}", copying.to.name);
             let copied =
                 self.bounded(COPY_TIMEOUT, async |connections| copying::copy(&connections, &copying).await);
             match copied.await {

@@ -75,9 +75,9 @@ impl Executor {
                 Some(port) => Ok(self.members.push(&port, properties).await.map(|()| Taken::Done)?),
                 None => Ok(Taken::NotYet(format!("{pod} has no address yet"))),
             },
-            Action::CopyMetadata { from, to } => match view.addresses.groups().copying(*from, *to) {
+            Action::CopyMetadata { from, to } => match view.addresses.groups().copying(from, *to) {
                 Some(copying) => Ok(self.members.copy_metadata(&copying).await.map(|_| Taken::Done)?),
-                None => Ok(Taken::NotYet(format!("a master of groups {from} and {to} has no address yet"))),
+                None => Ok(Taken::NotYet(format!("a master of groups {from:?} and {to} has no address yet"))),
             },
             Action::Evict { pod, uid, resource_version } => {
                 self.evict(view, pod, uid, resource_version).await

@@ -207,7 +207,7 @@ mod tests {
         };
         let taken: Vec<Option<u32>> = (0..6).map(|version| memory.repeated(vec![set(version)])).collect();
         assert_eq!(taken, [None, None, None, None, None, Some(6)]);
-        let push = || vec![Action::CopyMetadata { from: 0, to: 1 }];
+        let push = || vec![Action::CopyMetadata { from: vec![0], to: 1 }];
         assert!((0..20).all(|_| memory.repeated(push()).is_none()));
     }
 }

@@ -80,8 +80,9 @@ pub enum Action {
     OrphanStatefulSet { name: String, uid: String },
     /// Hands a broker its live settings: `PUT /admin/v1/config`.
     PushConfig { pod: String, revision: u64, properties: BTreeMap<String, String> },
-    /// Makes the topics and subscription groups on a new group's master that the source group has; repeatable.
-    CopyMetadata { from: u32, to: u32 },
+    /// Makes the topics and subscription groups on a new group's master that any of the others has; repeatable. Of what
+    /// several have, the first one's.
+    CopyMetadata { from: Vec<u32>, to: u32 },
     /// Evicts a pod through the Eviction API, which asks its disruption budget.
     Evict { pod: String, uid: String, resource_version: String },
     /// Deletes a pod that does not run and cannot, as it is: nobody loses anything, and no budget is asked.

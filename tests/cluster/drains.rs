@@ -100,7 +100,7 @@ fn a_group_that_joins_gets_the_topics_and_groups_of_another_and_only_what_it_lac
     };
     succeed(&mut from, RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &NoFields, &group.encode());
     let asker = Asker::new();
-    let copying = Copying { from: master(&cluster, 0), to: master(&cluster, 1) };
+    let copying = Copying { from: vec![master(&cluster, 0)], to: master(&cluster, 1) };
     let lacks = || asker.runtime.block_on(asker.members.copies(&copying));
     let copy = || asker.runtime.block_on(asker.members.copy_metadata(&copying));
     assert_eq!((lacks(), copy(), lacks()), (Answer::Known(2), Ok(2), Answer::Known(0)));

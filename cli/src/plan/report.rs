@@ -166,7 +166,11 @@ fn steps(facts: &Facts, rehearsal: &Rehearsal) -> Vec<String> {
                 states = next;
             }
             Action::CopyMetadata { from, to } => {
-                told.push(format!("group {to} gets the topics and subscription groups of group {from}"));
+                let others = from.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+                let plural = if from.len() == 1 { "" } else { "s" };
+                told.push(format!(
+                    "group {to} gets the topics and subscription groups of group{plural} {others}"
+                ));
             }
             Action::PatchClaim { claim, patch, .. } => told.extend(of_claim(facts, claim, patch)),
             Action::DeleteClaim { claim, .. } => {

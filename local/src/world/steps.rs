@@ -16,7 +16,7 @@ const LOOPBACK: &str = "127.0.0.1";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Errand {
     /// Make the topics and subscription groups of the others on a new group.
-    CopyMetadata { to: u32 },
+    CopyMetadata { from: Vec<u32>, to: u32 },
     /// Remove a member's store.
     RemoveStore { pod: String },
 }
@@ -56,8 +56,9 @@ impl World {
             }
             // The member reads its file every second; it says already what is to be taken over.
             Action::PushConfig { .. } => return Taken::default(),
-            Action::CopyMetadata { to, .. } => {
-                return Taken { wrote: false, errand: Some(Errand::CopyMetadata { to: *to }) };
+            Action::CopyMetadata { from, to } => {
+                let errand = Errand::CopyMetadata { from: from.clone(), to: *to };
+                return Taken { wrote: false, errand: Some(errand) };
             }
             Action::Evict { pod, .. } | Action::DeletePod { pod, .. } => {
                 if let Some(pod) = self.pods.get_mut(pod) {

@@ -406,7 +406,7 @@ async fn a_member_that_takes_nothing_holds_up_no_restart_and_a_failed_write_does
     let key = trial.make("c", small());
     trial.settle(&key).await;
     let step = |action, class| Step { action, class, reason: String::new(), event: None };
-    let copy = step(Action::CopyMetadata { from: 0, to: 0 }, Class::None);
+    let copy = step(Action::CopyMetadata { from: vec![0], to: 0 }, Class::None);
     let patch = Action::PatchClaim { claim: "data".to_owned(), uid: "u".to_owned(), patch: json!({}) };
     let evict = Action::Evict { pod: "p".to_owned(), uid: "u".to_owned(), resource_version: "1".to_owned() };
     let restart = step(evict, Class::MemberLoss);

@@ -80,13 +80,20 @@ pub(super) fn copy_metadata(desired: &Desired, seen: &Seen, outcome: &mut Outcom
         let groups = outcome.records.groups.iter().filter(move |(_, record)| record.state == state);
         groups.map(|(index, _)| *index).filter(ready).collect::<Vec<_>>()
     };
-    let Some(from) = with(State::Active).first().copied() else { return };
+    // Those that do not run are not waited for: what only they have stays where clients find it.
+    let from = with(State::Active);
+    if from.is_empty() {
+        return;
+    }
     for to in with(State::Joining) {
         if let Some(Answer::Known(missing)) = desired.facts.copies.get(&to)
             && *missing > 0
         {
-            let reason = format!("group {to} gets {missing} topics and subscription groups of group {from}");
-            outcome.steps.push(Step::quiet(Action::CopyMetadata { from, to }, reason));
+            let others = from.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let plural = if from.len() == 1 { "" } else { "s" };
+            let reason =
+                format!("group {to} gets {missing} topics and subscription groups of group{plural} {others}");
+            outcome.steps.push(Step::quiet(Action::CopyMetadata { from: from.clone(), to }, reason));
         }
     }
 }

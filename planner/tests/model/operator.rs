@@ -370,7 +370,7 @@ fn short(action: &Action) -> String {
         Action::PatchPod { pod, .. } => format!("PatchPod {pod}"),
         Action::PatchClaim { claim, patch, .. } => format!("PatchClaim {claim} {patch}"),
         Action::DeleteClaim { claim, .. } => format!("DeleteClaim {claim}"),
-        Action::CopyMetadata { from, to } => format!("CopyMetadata {from} {to}"),
+        Action::CopyMetadata { from, to } => format!("CopyMetadata {from:?} {to}"),
         Action::AddFinalizer => "AddFinalizer".to_owned(),
         Action::RemoveFinalizer => "RemoveFinalizer".to_owned(),
     }

@@ -257,7 +257,7 @@ fn groups_come_with_topics_and_go_without_messages() {
     let mut world = settled(TWO_BY_TWO);
     let three = TWO_BY_TWO.replace("groups: 2", "groups: 3");
     change(&mut world, &three);
-    assert!(world.history.contains(&"CopyMetadata 0 2".to_owned()));
+    assert!(world.history.contains(&"CopyMetadata [0, 1] 2".to_owned()));
     change(
         &mut world,
         &TWO_BY_TWO.replace("groups: 2", "groups: 1").replace("10Gi", "10Gi, whenScaled: Delete"),
