@@ -41,5 +41,5 @@ pub mod step;
 
 pub use build::objects;
 pub use k8s_openapi::jiff::Timestamp;
-pub use plan::{drift, plan, same_amount};
+pub use plan::{closed_window, drift, plan, same_amount};
 pub use refused::refused;

@@ -178,7 +178,10 @@ fn what_a_person_has_to_do_is_left_at_the_end() {
 fn a_window_of_restarts_is_waited_for() {
     let window = json!([{ "schedule": "0 3 * * 6", "duration": "1h" }]);
     let rehearsal = change(&[("brokers.rollout.window", window)], &[("version", json!("0.1.1"))]);
-    assert_eq!(waits(&rehearsal)[0], "no window of spec.brokers.rollout.window is open");
+    assert_eq!(
+        waits(&rehearsal)[0],
+        "no window of spec.brokers.rollout.window is open; the next opens at 2030-01-05T03:00:00Z"
+    );
     assert_is_ready(&rehearsal, 5);
 }
 

@@ -27,6 +27,7 @@ use shaping::shape;
 use states::decide_groups;
 
 pub use ensure::{drift, same_amount};
+pub use window::closed_window;
 
 mod children;
 mod claims;

@@ -84,9 +84,10 @@ fn others_restart(desired: &Desired) -> Option<Waiting> {
 }
 
 fn window_is_closed(desired: &Desired) -> Option<Waiting> {
-    let (reason, message) = match window::is_open(&desired.spec().brokers.rollout.window, desired.now) {
-        Ok(true) => return None,
-        Ok(false) => ("WindowClosed", "no window of spec.brokers.rollout.window is open".to_owned()),
+    let windows = &desired.spec().brokers.rollout.window;
+    let (reason, message) = match window::closed_window(windows, desired.now) {
+        Ok(None) => return None,
+        Ok(Some(text)) => ("WindowClosed", text),
         Err(text) => ("InvalidSpec", format!("spec.brokers.rollout.window: {text}")),
     };
     Some(Waiting { reason, message, blocked: reason == "InvalidSpec" })
