@@ -1,9 +1,11 @@
 //! What a person asks of the operator by an annotation of the cluster: `gantry restart`, `approve`, `replace-store`.
 
 use clap::Args;
-use planner::Timestamp;
+use manifest::Validated;
+use manifest::cluster::Approval;
 use planner::facts::ClusterFacts;
 use planner::labels::{APPROVE, REPLACE, RESTART};
+use planner::{Timestamp, closed_window};
 
 use crate::kubernetes::{Kubernetes, Place};
 use crate::name_server::runtime;
@@ -50,11 +52,37 @@ pub struct ReplaceStore {
 
 pub fn restart(arguments: &Restart) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let (kubernetes, cluster) = find(&arguments.place, &arguments.name).await?;
-        let now = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
-        kubernetes.annotate(&cluster.name, RESTART, Some(&now)).await?;
-        done(&cluster, "its members restart one by one; gantry status shows how far they are")
+        let kubernetes = arguments.place.kubernetes(None).await?;
+        let name = &arguments.name;
+        let cluster = kubernetes.the_cluster(name).await?;
+        let now = Timestamp::from_second(Timestamp::now().as_second())?;
+        kubernetes.annotate(name, RESTART, Some(&now.to_string())).await?;
+        // Of a manifest that cannot be read nothing is known, and what ran goes on.
+        let waits = manifest::read(&cluster).ok().and_then(|manifest| restart_waits(&manifest, now));
+        let text = waits.unwrap_or_else(|| "its members restart one by one".to_owned());
+        Ok(output::line(&format!("{name}: {text}; gantry status {name} shows how far they are"))?)
     })
+}
+
+/// Returns for what its members wait before they restart, or some of them.
+fn restart_waits(manifest: &Validated, now: Timestamp) -> Option<String> {
+    let spec = &manifest.cluster().spec;
+    let rollout = &spec.brokers.rollout;
+    if spec.paused {
+        return Some("its members restart when spec.paused is false again".to_owned());
+    }
+    if spec.stopped {
+        return Some("no member runs, spec.stopped is true: they start anew when it is false".to_owned());
+    }
+    let closed = closed_window(&rollout.window, now).ok().flatten();
+    let approval = rollout.approval == Approval::Supervised;
+    let masters = format!("masters wait for gantry approve {}", manifest.name());
+    match (closed, approval) {
+        (None, false) => None,
+        (None, true) => Some(format!("its members restart one by one; {masters}")),
+        (Some(closed), false) => Some(format!("its members wait: {closed}")),
+        (Some(closed), true) => Some(format!("its members wait: {closed}; then {masters}")),
+    }
 }
 
 pub fn approve(arguments: &Approve) -> anyhow::Result<()> {
@@ -147,6 +175,30 @@ mod tests {
         let annotations = json!({ REPLACE: annotation });
         let cluster = json!({ "metadata": { "name": "mq", "annotations": annotations }, "status": status });
         ClusterFacts::read(&cluster).unwrap()
+    }
+
+    #[test]
+    fn a_restart_says_what_it_waits_for() {
+        let said = |set: &[&str], rollout: &Value| {
+            let mut spec = json!({ "version": "0.1.0", "brokers": { "storage": { "size": "1Gi" }, "rollout": rollout } });
+            set.iter().for_each(|field| spec[*field] = json!(true));
+            let metadata = json!({ "name": "mq" });
+            let mq = json!({ "apiVersion": manifest::API_VERSION, "kind": manifest::KIND, "metadata": metadata, "spec": spec });
+            restart_waits(&manifest::read(&mq).unwrap(), "2030-01-01T00:00:00Z".parse().unwrap())
+        };
+        let supervised = json!({ "approval": "Supervised" });
+        let weekly = json!({ "window": [{ "schedule": "0 2 * * 6", "duration": "4h" }] });
+        let window = "its members wait: no window of spec.brokers.rollout.window is open; the next opens at 2030-01-05T02:00:00Z";
+        let cases = [
+            (&["paused"][..], &weekly, "its members restart when spec.paused is false again"),
+            (&["stopped"], &weekly, "no member runs, spec.stopped is true: they start anew when it is false"),
+            (&[], &supervised, "its members restart one by one; masters wait for gantry approve mq"),
+            (&[], &weekly, window),
+        ];
+        for (set, rollout, expected) in cases {
+            assert_eq!(said(set, rollout).as_deref(), Some(expected), "{set:?} {rollout}");
+        }
+        assert_eq!(said(&[], &json!({})), None);
     }
 
     #[test]
