@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::{UID, World};
 
+/// Stands for the token, which is drawn and kept elsewhere.
+const DRAWN: &str = "drawn";
+
 /// What this machine's own address is.
 const LOOPBACK: &str = "127.0.0.1";
 
@@ -44,7 +47,7 @@ impl World {
             Action::CreateSecret { object, keys } => {
                 let mut object = object.clone();
                 for key in keys {
-                    object.json["data"][key] = json!(self.kept.token);
+                    object.json["data"][key] = json!(DRAWN);
                 }
                 self.put(&object, now);
             }
