@@ -85,7 +85,8 @@ pub enum Action {
     CopyMetadata { from: Vec<u32>, to: u32 },
     /// Evicts a pod through the Eviction API, which asks its disruption budget.
     Evict { pod: String, uid: String, resource_version: String },
-    /// Deletes a pod that does not run and cannot, as it is: nobody loses anything, and no budget is asked.
+    /// Deletes a pod that does not run and cannot, as it is, or whose cluster goes: nobody loses anything, and no budget is
+    /// asked.
     DeletePod { pod: String, uid: String, resource_version: String },
     /// Merges into a pod's metadata.
     PatchPod { pod: String, uid: String, patch: Value },
@@ -115,11 +116,11 @@ impl Action {
 }
 
 impl Step {
-    /// Whether an old view must not lead to this step: what disturbs someone; what is recorded for good; and making a
-    /// StatefulSet, which could be that of a group that was removed meanwhile.
+    /// Whether an old view must not lead to this step: what disturbs someone; what is recorded for good; making a
+    /// StatefulSet, which could be that of a group that was removed meanwhile; and the last one of all.
     pub fn looks_again(&self) -> bool {
         let lasts = match &self.action {
-            Action::RecordStatus(_) => true,
+            Action::RecordStatus(_) | Action::RemoveFinalizer => true,
             Action::Create(object) => object.reference.kind == Kind::StatefulSet,
             _ => false,
         };

@@ -4,8 +4,9 @@
 use manifest::cluster::DeletionPolicy;
 
 use crate::desired::Desired;
+use crate::facts::PodFacts;
 use crate::labels::{CLUSTER_UID, FINALIZER};
-use crate::object::ObjectRef;
+use crate::object::{Kind, ObjectRef};
 use crate::seen::{Seen, SeenRole};
 use crate::step::{Action, Class, Step, Waiting};
 
@@ -20,15 +21,16 @@ pub(crate) fn decide(desired: &Desired, seen: &Seen) -> (Vec<Step>, Vec<Waiting>
     if desired.spec().deletion.protection {
         return (Vec::new(), vec![protected()]);
     }
-    let steps: Vec<Step> = seen.groups.values().filter_map(|group| stop(desired, &group.role)).collect();
+    let steps: Vec<Step> = seen.groups.values().flat_map(|group| stop(desired, &group.role)).collect();
     if !steps.is_empty() {
         return (steps, Vec::new());
     }
     if seen.has_brokers() {
         return wait("brokers hand over what they have and stop");
     }
-    if let Some(step) = stop(desired, &seen.name_servers) {
-        return (vec![step], Vec::new());
+    let steps = stop(desired, &seen.name_servers);
+    if !steps.is_empty() {
+        return (steps, Vec::new());
     }
     if !seen.name_servers.pods.is_empty() {
         return wait("name servers stop");
@@ -66,16 +68,25 @@ pub(crate) fn protected() -> Waiting {
     Waiting { reason: "Deleting", message: message.to_owned(), blocked: true }
 }
 
-fn stop(desired: &Desired, role: &SeenRole) -> Option<Step> {
-    let set = role.set.filter(|set| !set.observed.deleting)?;
-    let name = set.observed.json.pointer("/metadata/name")?.as_str()?;
-    Some(Step {
-        action: Action::Delete {
-            object: ObjectRef::new(crate::object::Kind::StatefulSet, name),
-            uid: set.observed.uid.clone(),
-        },
+/// A StatefulSet takes its pods along. Pods without one, as when it is just made again, would stay for good.
+fn stop(desired: &Desired, role: &SeenRole) -> Vec<Step> {
+    let step = |name: &str, action| Step {
+        action,
         class: Class::WritePause,
         reason: format!("{} is deleted: {name} stops", desired.names.cluster),
         event: None,
-    })
+    };
+    let delete_pod = |pod: &PodFacts| {
+        let (uid, resource_version) = (pod.uid.clone(), pod.resource_version.clone());
+        step(&pod.name, Action::DeletePod { pod: pod.name.clone(), uid, resource_version })
+    };
+    let Some(set) = role.set else {
+        return role.pods.values().filter(|pod| !pod.terminating).map(|pod| delete_pod(pod)).collect();
+    };
+    let name = set.observed.json.pointer("/metadata/name").and_then(serde_json::Value::as_str);
+    let delete = |name| {
+        let object = ObjectRef::new(Kind::StatefulSet, name);
+        step(name, Action::Delete { object, uid: set.observed.uid.clone() })
+    };
+    name.filter(|_| !set.observed.deleting).map(delete).into_iter().collect()
 }

@@ -636,6 +636,31 @@ fn a_paused_cluster_that_is_deleted_goes() {
     assert_eq!(world.history.last().map(String::as_str), Some("RemoveFinalizer"));
 }
 
+#[test]
+fn pods_that_lost_their_stateful_set_go_with_their_cluster() {
+    let mut world = settled(TWO_BY_TWO);
+    for set in ["mq-broker-1", "mq-namesrv"] {
+        world.objects.remove(&ObjectRef::new(Kind::StatefulSet, set));
+    }
+    world.cluster.deleting = true;
+    run(&mut world, 20);
+    assert_eq!(world.pods.len(), 0);
+    assert_eq!(world.history.last().map(String::as_str), Some("RemoveFinalizer"));
+}
+
+#[test]
+fn nothing_that_is_seen_late_lets_a_cluster_go_before_its_pods() {
+    let mut world = settled(TWO_BY_TWO);
+    world.cluster.deleting = true;
+    let mut early = world.facts(&mut Random(1), false);
+    (early.objects, early.pods, early.claims) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let steps = planner::plan(&world.manifest, &early, world.now).steps;
+    assert!(
+        steps.iter().all(|step| step.action == Action::RemoveFinalizer && step.looks_again()),
+        "{steps:?}"
+    );
+}
+
 fn new(manifest: &str) -> World {
     World::new(manifest::load(manifest).unwrap(), false)
 }
