@@ -329,6 +329,12 @@ impl Machine {
                     self.note(error.to_string());
                 }
             }
+            Errand::HandOver { from, what } => {
+                let Some(draining) = groups(&self.world, &self.site).draining_of(from) else { return };
+                if let Err(error) = self.members.hand_over(&draining, &what).await {
+                    self.note(error.to_string());
+                }
+            }
             Errand::CopyMetadata { from, to } => {
                 let Some(copying) = groups(&self.world, &self.site).copying(&from, to) else { return };
                 if let Err(error) = self.members.copy_metadata(&copying).await {

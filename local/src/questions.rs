@@ -68,6 +68,7 @@ mod tests {
             cluster: "dev".to_owned(),
             master: master("dev-broker-0", 10911),
             other_masters: vec![master("dev-broker-1", 10931), master("dev-broker-2", 10951)],
+            heirs: vec![master("dev-broker-1", 10931), master("dev-broker-2", 10951)],
             name_servers: vec![loopback(9876).to_string()],
         };
         assert_eq!(questions(&world, &site).drains, [(0, Some(draining))]);

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use client::{Client, Connections, broker, replica, survey};
+use planner::facts::OnlyHere;
 use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::TopicConfig;
 
 use crate::held::{Kind, is_retry, is_system_group, kind};
 use crate::look::{LookError, each, open};
-use crate::{Copying, Master};
+use crate::{Copying, Draining, Master};
 
 /// What the other broker lacks or has otherwise.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,6 +72,30 @@ pub(crate) async fn copy(connections: &Connections, copying: &Copying) -> Result
     }
 }
 
+/// Returns what a draining group has and none of those has that stay; nothing while there is nobody to have it.
+pub(crate) async fn only_here(connections: &Connections, draining: &Draining) -> Result<Lacking, LookError> {
+    let from = read_all(connections, std::slice::from_ref(&draining.master)).await?;
+    let heirs = read_all(connections, &draining.heirs).await?;
+    Ok(if heirs.is_empty() { Lacking::default() } else { held_by_none(&from, &heirs) })
+}
+
+/// Makes some of that on all that stay, and returns how many there were.
+pub(crate) async fn hand_over(
+    connections: &Connections,
+    draining: &Draining,
+    what: &OnlyHere,
+) -> Result<u32, LookError> {
+    let mut wanted = only_here(connections, draining).await?;
+    wanted.topics.retain(|topic| what.topics.contains(&topic.topic_name));
+    wanted.groups.retain(|group| what.groups.contains(&group.group_name));
+    let heirs = each(draining.heirs.iter().map(|heir| open(connections, heir))).await?;
+    for heir in &heirs {
+        each(wanted.topics.iter().map(|topic| broker::create_topic(heir, topic))).await?;
+        each(wanted.groups.iter().map(|group| broker::create_group(heir, group))).await?;
+    }
+    Ok(wanted.count())
+}
+
 async fn read_all(connections: &Connections, masters: &[Master]) -> Result<Vec<Lists>, LookError> {
     let clients = each(masters.iter().map(|master| open(connections, master))).await?;
     each(clients.iter().map(read)).await
@@ -105,6 +130,15 @@ fn compare(from: &[Lists], to: &Lists) -> Lacking {
         topics: topics.into_values().cloned().collect(),
         groups: groups.into_values().cloned().collect(),
     }
+}
+
+/// Returns what people made on these and none of the heirs has, whatever it is like there.
+fn held_by_none(from: &[Lists], heirs: &[Lists]) -> Lacking {
+    let own = heirs.iter().flat_map(|heir| &heir.own).cloned().collect();
+    let mut lacking = compare(from, &Lists { own, ..Lists::default() });
+    lacking.topics.retain(|topic| !heirs.iter().any(|heir| heir.topics.contains_key(&topic.topic_name)));
+    lacking.groups.retain(|group| !heirs.iter().any(|heir| heir.groups.contains_key(&group.group_name)));
+    lacking
 }
 
 /// Whether a topic is as wanted: what a broker adds to its attributes does not count.
@@ -161,6 +195,20 @@ mod tests {
         assert_eq!(to(&[], &[]), ["A 8", "B 4", "Both 8", "b 3", "both 16"]);
         assert_eq!(to(&[("A", 8), ("Both", 4)], &[("both", 16)]), ["B 4", "Both 8", "b 3"]);
         assert_eq!(to(&[("A", 8), ("B", 4), ("Both", 8), ("C", 1)], &[("both", 16), ("b", 3)]), [""; 0]);
+    }
+
+    /// When the group went, these were in no route, and nobody was told.
+    #[test]
+    fn what_a_group_that_goes_has_alone_is_what_no_other_has_in_any_way() {
+        let goes = lists(
+            &[("Alone", 8), ("Both", 8), ("broker-0", 1), ("%DLQ%a", 1)],
+            &[("alone", 16), ("both", 16)],
+        );
+        let heirs = [lists(&[("Other", 8)], &[("both", 3)]), lists(&[("Both", 1)], &[])];
+        let lacking = held_by_none(&[goes], &heirs);
+        let topics = lacking.topics.iter().map(|topic| topic.topic_name.as_str());
+        let groups = lacking.groups.iter().map(|group| group.group_name.as_str());
+        assert_eq!(topics.chain(groups).collect::<Vec<_>>(), ["Alone", "alone"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
-use planner::facts::{Answer, DrainFacts, MemberFacts};
+use planner::facts::{Answer, DrainFacts, MemberFacts, OnlyHere};
 
 use crate::{AdminPort, Copying, Draining, Members, TellError};
 
@@ -34,6 +34,7 @@ pub struct Says {
 pub enum Told {
     Push { at: SocketAddr, properties: BTreeMap<String, String> },
     CopyMetadata(Copying),
+    HandOver { from: String, what: OnlyHere },
 }
 
 impl Members for Fake {
@@ -77,6 +78,19 @@ impl Members for Fake {
             None => Err(no_answer(format!("copy topics and groups to {}", copying.to.name))),
         };
         ready(copied).boxed()
+    }
+
+    fn hand_over(&self, draining: &Draining, what: &OnlyHere) -> BoxFuture<'_, Result<u32, TellError>> {
+        let from = draining.master.name.clone();
+        self.told.lock().push(Told::HandOver { from: from.clone(), what: what.clone() });
+        let made = match self.says.lock().drains.get_mut(&from) {
+            Some(found) => {
+                let made = std::mem::take(&mut found.only_here);
+                Ok(u32::try_from(made.topics.len() + made.groups.len()).unwrap_or(u32::MAX))
+            }
+            None => Err(no_answer(format!("make what only {from} has on other groups"))),
+        };
+        ready(made).boxed()
     }
 }
 

@@ -27,7 +27,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use futures::future::BoxFuture;
-use planner::facts::{Answer, DrainFacts, MemberFacts};
+use planner::facts::{Answer, DrainFacts, MemberFacts, OnlyHere};
 
 pub use questions::{Answers, Group, Groups, Questions};
 pub use real::Real;
@@ -70,6 +70,8 @@ pub struct Draining {
     /// The masters of all other groups that run: a consumer group that is connected to any of them has members. One
     /// that is left out makes consumer groups look idle.
     pub other_masters: Vec<Master>,
+    /// Those of them whose groups take messages and are to stay.
+    pub heirs: Vec<Master>,
     /// Every name server that clients may ask as `host:port`, also those that are not ready, and external ones.
     pub name_servers: Vec<String>,
 }
@@ -115,4 +117,8 @@ pub trait Members: Send + Sync {
     /// Makes those topics and subscription groups and returns how many there were. Repeatable; what it made before it
     /// failed stays.
     fn copy_metadata(&self, copying: &Copying) -> BoxFuture<'_, Result<u32, TellError>>;
+
+    /// Makes what only a draining group has on all that stay, as far as none of them has it, and returns how many there
+    /// were. Repeatable; what it made before it failed stays.
+    fn hand_over(&self, draining: &Draining, what: &OnlyHere) -> BoxFuture<'_, Result<u32, TellError>>;
 }

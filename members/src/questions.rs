@@ -69,15 +69,24 @@ impl Groups {
         self.copying(&from, to).filter(|copying| !copying.from.is_empty())
     }
 
+    /// Returns who knows what the group of this number still holds, and who is to have what only it has.
+    pub fn draining_of(&self, index: u32) -> Option<Draining> {
+        self.draining(self.groups.iter().find(|group| group.index == index)?)
+    }
+
     /// Returns who knows what a group still holds. One that cannot be asked would make consumers look idle, so then nobody
     /// is.
     fn draining(&self, group: &Group) -> Option<Draining> {
         let others =
-            self.groups.iter().filter(|other| other.index != group.index && other.state != "Removing");
+            || self.groups.iter().filter(|other| other.index != group.index && other.state != "Removing");
+        let masters = |of: Vec<&Group>| of.into_iter().map(|other| other.master.clone()).collect();
+        let other_masters: Option<Vec<Master>> = masters(others().collect());
+        let heirs: Option<Vec<Master>> = masters(others().filter(|other| other.state == "Active").collect());
         Some(Draining {
             cluster: self.cluster.clone(),
             master: group.master.clone()?,
-            other_masters: others.map(|other| other.master.clone()).collect::<Option<Vec<Master>>>()?,
+            other_masters: other_masters?,
+            heirs: heirs?,
             name_servers: self.name_servers.clone(),
         })
     }
@@ -126,6 +135,7 @@ mod tests {
     use std::sync::Mutex;
 
     use futures::FutureExt;
+    use planner::facts::OnlyHere;
 
     use super::*;
     use crate::{Master, TellError, Token};
@@ -166,6 +176,10 @@ mod tests {
         fn copy_metadata(&self, _: &Copying) -> BoxFuture<'_, Result<u32, TellError>> {
             unreachable!()
         }
+
+        fn hand_over(&self, _: &Draining, _: &OnlyHere) -> BoxFuture<'_, Result<u32, TellError>> {
+            unreachable!()
+        }
     }
 
     #[test]
@@ -198,8 +212,13 @@ mod tests {
     async fn what_a_group_holds_is_looked_for_after_it_said_whether_it_takes_messages() {
         let master = Master { name: "g".to_owned(), address: String::new() };
         let copying = Copying { from: vec![master.clone()], to: master.clone() };
-        let draining =
-            Draining { cluster: String::new(), master, other_masters: Vec::new(), name_servers: Vec::new() };
+        let draining = Draining {
+            cluster: String::new(),
+            master,
+            other_masters: vec![],
+            heirs: vec![],
+            name_servers: vec![],
+        };
         let port = AdminPort { address: ([127, 0, 0, 1], 1).into(), token: Token(String::new()) };
         let questions = Questions {
             status: vec![("g-0".to_owned(), Some(port)), ("nowhere".to_owned(), None)],

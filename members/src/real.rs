@@ -8,7 +8,7 @@ use client::Connections;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use planner::facts::{Answer, DrainFacts, IdleGroup, MemberFacts};
+use planner::facts::{Answer, DrainFacts, IdleGroup, MemberFacts, OnlyHere};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
@@ -65,11 +65,13 @@ impl Real {
         let looked = self.bounded(LOOK_TIMEOUT, async |connections| {
             let held = at_rest(|| look::look(&connections, &draining));
             let held = held.await.map_err(|error| error.to_string())?;
+            let only_here = copying::only_here(&connections, &draining).await;
+            let only_here = only_here.map_err(|error| error.to_string())?;
             let led = look::led(&connections, &draining).await;
-            Ok::<_, String>((held, led))
+            Ok::<_, String>((held, led, only_here))
         });
         let (group, cluster) = (&draining.master.name, &draining.cluster);
-        let (held, led) = match looked.await.flatten() {
+        let (held, led, only_here) = match looked.await.flatten() {
             Ok(looked) => looked,
             Err(why) => {
                 debug!(cluster, group, "not known what it holds: {why}");
@@ -92,6 +94,10 @@ impl Real {
             idle: idle.collect(),
             unread_ordered: held.unread_ordered,
             order_configured: led.by_order.into_iter().collect(),
+            only_here: OnlyHere {
+                topics: only_here.topics.into_iter().map(|topic| topic.topic_name).collect(),
+                groups: only_here.groups.into_iter().map(|group| group.group_name).collect(),
+            },
             top_lags: held.top_lags,
         })
     }
@@ -160,16 +166,29 @@ impl Members for Real {
             let what = format!("copy topics and groups from {from} to {}", copying.to.name);
             let copied =
                 self.bounded(COPY_TIMEOUT, async |connections| copying::copy(&connections, &copying).await);
-            match copied.await {
-                Ok(Ok(count)) => Ok(count),
-                Ok(Err(error)) if is_refusal(&error) => {
-                    Err(TellError::Refused { what, why: error.to_string() })
-                }
-                Ok(Err(error)) => Err(TellError::NoAnswer { what, why: error.to_string() }),
-                Err(why) => Err(TellError::NoAnswer { what, why }),
-            }
+            told(what, copied.await)
         }
         .boxed()
+    }
+
+    fn hand_over(&self, draining: &Draining, what: &OnlyHere) -> BoxFuture<'_, Result<u32, TellError>> {
+        let (draining, what) = (draining.clone(), what.clone());
+        async move {
+            let made = self.bounded(COPY_TIMEOUT, async |connections| {
+                Ok(copying::hand_over(&connections, &draining, &what).await?)
+            });
+            told(format!("make what only {} has on other groups", draining.master.name), made.await)
+        }
+        .boxed()
+    }
+}
+
+fn told(what: String, done: Result<Result<u32, CopyError>, String>) -> Result<u32, TellError> {
+    match done {
+        Ok(Ok(count)) => Ok(count),
+        Ok(Err(error)) if is_refusal(&error) => Err(TellError::Refused { what, why: error.to_string() }),
+        Ok(Err(error)) => Err(TellError::NoAnswer { what, why: error.to_string() }),
+        Err(why) => Err(TellError::NoAnswer { what, why }),
     }
 }
 

@@ -79,6 +79,10 @@ impl Executor {
                 Some(copying) => Ok(self.members.copy_metadata(&copying).await.map(|_| Taken::Done)?),
                 None => Ok(Taken::NotYet(format!("a master of groups {from:?} and {to} has no address yet"))),
             },
+            Action::HandOver { from, what } => match view.addresses.groups().draining_of(*from) {
+                Some(draining) => Ok(self.members.hand_over(&draining, what).await.map(|_| Taken::Done)?),
+                None => Ok(Taken::NotYet("a master has no address yet".to_owned())),
+            },
             Action::Evict { pod, uid, resource_version } => {
                 self.evict(view, pod, uid, resource_version).await
             }

@@ -173,6 +173,7 @@ pub fn name(action: &Action) -> &'static str {
         Action::OrphanStatefulSet { .. } => "OrphanStatefulSet",
         Action::PushConfig { .. } => "PushConfig",
         Action::CopyMetadata { .. } => "CopyMetadata",
+        Action::HandOver { .. } => "HandOver",
         Action::Evict { .. } => "Evict",
         Action::DeletePod { .. } => "DeletePod",
         Action::PatchPod { .. } => "PatchPod",

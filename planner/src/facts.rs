@@ -225,8 +225,17 @@ pub struct DrainFacts {
     /// Topics with an order configuration (`ORDER_TOPIC_CONFIG` of a name server) that names the group: their producers
     /// send to it whatever its routes say.
     pub order_configured: Vec<String>,
+    /// What only this group has of all that are to stay.
+    pub only_here: OnlyHere,
     /// The consumer groups that are furthest behind, at most 10, as they stand in the status.
     pub top_lags: Vec<String>,
+}
+
+/// Topics and subscription groups by name that no group has which takes messages: with this one they would be gone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OnlyHere {
+    pub topics: Vec<String>,
+    pub groups: Vec<String>,
 }
 
 /// A consumer group that has messages to read and nobody who reads.

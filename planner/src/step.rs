@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use manifest::cluster::ClusterStatus;
 use serde_json::Value;
 
+use crate::facts::OnlyHere;
 use crate::object::{Kind, Object, ObjectRef};
 
 /// What to do now. All steps of a plan may be taken in order; after them, observe and plan again. When one fails, the
@@ -83,6 +84,9 @@ pub enum Action {
     /// Makes the topics and subscription groups on a new group's master that any of the others has; repeatable. Of what
     /// several have, the first one's.
     CopyMetadata { from: Vec<u32>, to: u32 },
+    /// Makes what only a draining group has on the masters of all groups that take messages; repeatable. What one of them
+    /// has by then is left as it is there.
+    HandOver { from: u32, what: OnlyHere },
     /// Evicts a pod through the Eviction API, which asks its disruption budget.
     Evict { pod: String, uid: String, resource_version: String },
     /// Deletes a pod that does not run and cannot, as it is, or whose cluster goes: nobody loses anything, and no budget is
@@ -111,7 +115,7 @@ pub struct Waiting {
 impl Action {
     /// Whether it only tells a member something, which members take over in their own time.
     pub fn only_tells(&self) -> bool {
-        matches!(self, Action::PushConfig { .. } | Action::CopyMetadata { .. })
+        matches!(self, Action::PushConfig { .. } | Action::CopyMetadata { .. } | Action::HandOver { .. })
     }
 }
 

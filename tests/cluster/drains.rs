@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ::members::{Copying, Draining, Master, Members, Real};
-use planner::facts::{Answer, DrainFacts};
+use planner::facts::{Answer, DrainFacts, OnlyHere};
 use protocol::bodies::heartbeat::{ConsumerData, HeartbeatData, SubscriptionData};
 use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 use protocol::bodies::topic_config::TopicConfig;
@@ -127,6 +127,49 @@ fn a_group_that_joins_gets_the_topics_and_groups_of_another_and_only_what_it_lac
     assert_eq!((lacks(), copy()), (Answer::Known(1), Ok(1)), "what is otherwise is made as it should be");
 }
 
+#[test]
+fn what_only_a_group_has_that_goes_is_made_on_those_that_stay_and_nothing_else() {
+    let cluster = Cluster::start("heirs", &Options { groups: 2, ..Options::default() });
+    let [mut goes, mut stays] =
+        [0, 1].map(|group| Talk::connect(&cluster.broker(group)).expect("the broker serves"));
+    let make = |talk: &mut Talk, name: &str, queues: &str| {
+        let topic = [
+            ("topic", name),
+            ("defaultTopic", "TBW102"),
+            ("readQueueNums", queues),
+            ("writeQueueNums", queues),
+            ("perm", "6"),
+            ("topicFilterType", "SINGLE_TAG"),
+            ("topicSysFlag", "0"),
+            ("order", "false"),
+        ];
+        succeed(talk, RequestCode::UPDATE_AND_CREATE_TOPIC, &Fields(&topic), b"");
+    };
+    make(&mut goes, "Alone", "3");
+    make(&mut goes, "Both", "3");
+    make(&mut stays, "Both", "7");
+    let group =
+        SubscriptionGroupConfig { group_name: READERS.to_owned(), ..SubscriptionGroupConfig::default() };
+    succeed(&mut goes, RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &NoFields, &group.encode());
+    let asker = Asker::new();
+    let draining = Draining {
+        name_servers: vec![cluster.name_server(0)],
+        heirs: vec![master(&cluster, 1)],
+        ..draining(&cluster)
+    };
+    let only_here = || asker.drain(&draining).known().expect("all answer").only_here.clone();
+    let alone = OnlyHere { topics: vec!["Alone".to_owned()], groups: vec![READERS.to_owned()] };
+    assert_eq!(only_here(), alone);
+    let hand_over = |what: &OnlyHere| asker.runtime.block_on(asker.members.hand_over(&draining, what));
+    let topics = OnlyHere { groups: Vec::new(), ..alone.clone() };
+    assert_eq!((hand_over(&topics), only_here()), (Ok(1), OnlyHere { topics: Vec::new(), ..alone.clone() }));
+    assert_eq!((hand_over(&alone), only_here(), hand_over(&alone)), (Ok(1), OnlyHere::default(), Ok(0)));
+    for (name, queues) in [("Alone", 3), ("Both", 7)] {
+        let there = succeed(&mut stays, RequestCode::GET_TOPIC_CONFIG, &Fields(&[("topic", name)]), b"").body;
+        assert_eq!(TopicConfig::decode(&there).expect("a topic").write_queue_nums, queues, "{name}");
+    }
+}
+
 struct Asker {
     runtime: tokio::runtime::Runtime,
     members: Real,
@@ -154,6 +197,7 @@ fn draining(cluster: &Cluster) -> Draining {
         cluster: "default/drains".to_owned(),
         master: master(cluster, 0),
         other_masters: vec![master(cluster, 1)],
+        heirs: Vec::new(),
         name_servers: (0..2).map(|index| cluster.name_server(index)).collect(),
     }
 }

@@ -2,7 +2,7 @@
 //! its steps are taken: their preconditions need no check, and no step is looked at twice.
 
 use planner::Timestamp;
-use planner::facts::Observed;
+use planner::facts::{Observed, OnlyHere};
 use planner::object::{Kind, Object, ObjectRef};
 use planner::step::Action;
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ const LOOPBACK: &str = "127.0.0.1";
 pub(crate) enum Errand {
     /// Make the topics and subscription groups of the others on a new group.
     CopyMetadata { from: Vec<u32>, to: u32 },
+    /// Make what only a group has that goes on the others.
+    HandOver { from: u32, what: OnlyHere },
     /// Remove a member's store.
     RemoveStore { pod: String },
 }
@@ -61,6 +63,10 @@ impl World {
             Action::PushConfig { .. } => return Taken::default(),
             Action::CopyMetadata { from, to } => {
                 let errand = Errand::CopyMetadata { from: from.clone(), to: *to };
+                return Taken { wrote: false, errand: Some(errand) };
+            }
+            Action::HandOver { from, what } => {
+                let errand = Errand::HandOver { from: *from, what: what.clone() };
                 return Taken { wrote: false, errand: Some(errand) };
             }
             Action::Evict { pod, .. } | Action::DeletePod { pod, .. } => {

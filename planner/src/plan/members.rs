@@ -10,7 +10,7 @@ use super::scale_in::elapsed;
 use super::{Outcome, ensure};
 use crate::build::live_config;
 use crate::desired::Desired;
-use crate::facts::Answer;
+use crate::facts::{Answer, OnlyHere};
 use crate::labels::ROLE;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::seen::Seen;
@@ -67,6 +67,25 @@ pub(super) fn label_pods(seen: &Seen, outcome: &mut Outcome) {
                 let action = Action::PatchPod { pod: pod.name.clone(), uid: pod.uid.clone(), patch };
                 outcome.steps.push(Step::quiet(action, format!("{} is a {role}", pod.name)));
             }
+        }
+    }
+}
+
+/// What only a group has that goes is made on the others as soon as it is known: nobody can send to such a topic meanwhile.
+/// One that is ordered follows when it is read, so that nothing new is read before what is left here.
+pub(super) fn hand_over(desired: &Desired, outcome: &mut Outcome) {
+    let draining = outcome.records.groups.iter().filter(|(_, record)| record.state == State::Draining);
+    for from in draining.map(|(index, _)| *index) {
+        let Some(Answer::Known(found)) = desired.facts.drains.get(&from) else { continue };
+        let OnlyHere { mut topics, groups } = found.only_here.clone();
+        topics.retain(|topic| !found.unread_ordered.contains(topic));
+        let count = topics.len() + groups.len();
+        if count > 0 {
+            let reason = format!(
+                "{count} topics and subscription groups that only group {from} has are made on the others"
+            );
+            let action = Action::HandOver { from, what: OnlyHere { topics, groups } };
+            outcome.steps.push(Step::quiet(action, reason));
         }
     }
 }

@@ -20,7 +20,7 @@ use children::{delete_leftovers, ensure_children};
 use claims::{grow, note_on_claims, remove_claims, replace_lost};
 use groups::{Records, State};
 use listeners::report_unreachable;
-use members::{copy_metadata, label_pods, push};
+use members::{copy_metadata, hand_over, label_pods, push};
 use restarts::{NameServers, decide_roll, restart, roll_name_servers};
 use scale_in::Progress;
 use shaping::shape;
@@ -166,6 +166,7 @@ fn reconcile(desired: &Desired, seen: &Seen, outcome: &mut Outcome) {
     let held_up = !outcome.steps.is_empty();
     push(desired, seen, &built, outcome);
     copy_metadata(desired, seen, outcome);
+    hand_over(desired, outcome);
     report_unreachable(desired, seen, outcome);
     disruptions.extend(remove_claims(desired, seen, outcome));
     disruptions.extend(replace_lost(desired, seen, outcome));

@@ -10,6 +10,9 @@ use crate::facts::{Answer, DrainFacts};
 /// With policy `Force`: how long members have to say that they refuse messages.
 const FORCED_WAITS: Duration = Duration::from_secs(60);
 
+/// How many topics and groups are named.
+const NAMED: usize = 3;
+
 /// What decides about a drain.
 pub(crate) struct Drain<'a> {
     pub(crate) policy: ScaleInPolicy,
@@ -106,6 +109,19 @@ pub(crate) fn decide(drain: &Drain) -> Progress {
         );
         return waiting("IdleGroup", "Draining", text);
     }
+    let only_here = &found.only_here;
+    let topics = only_here.topics.iter().map(|topic| format!("topic {topic}"));
+    let names: Vec<String> =
+        topics.chain(only_here.groups.iter().map(|group| format!("subscription group {group}"))).collect();
+    if !names.is_empty() {
+        let text = format!(
+            "{} topics and subscription groups are on no group that stays ({})",
+            names.len(),
+            names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ")
+        );
+        let remedy = "the operator's log says why they cannot be made there; make them with mqadmin, or delete them here";
+        return for_now("Draining", "Draining", &text, remedy);
+    }
     let passed = elapsed(since, drain.now);
     if passed < drain.min_time {
         let left = (drain.min_time - passed).as_secs() + 1;
@@ -142,7 +158,7 @@ pub(crate) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::IdleGroup;
+    use crate::facts::{IdleGroup, OnlyHere};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_900_000_000 + second).unwrap()
@@ -176,6 +192,8 @@ mod tests {
     fn a_group_goes_only_when_nothing_is_left_to_read() {
         let empty = DrainFacts { routes_are_read_only: true, ..DrainFacts::default() };
         let led_to = DrainFacts::default();
+        let topics = vec!["t".to_owned()];
+        let only_here = DrainFacts { only_here: OnlyHere { topics, ..OnlyHere::default() }, ..empty.clone() };
         let full = DrainFacts { remaining: 5, ..empty.clone() };
         let ordered = DrainFacts { unread_ordered: vec!["t".to_owned()], ..full.clone() };
         let configured = DrainFacts { order_configured: vec!["t".to_owned()], ..empty.clone() };
@@ -219,6 +237,8 @@ mod tests {
                 Drain { read_only_since: None, ..drain(Answer::Known(&empty), 2_000) },
                 "TimedOut",
             ),
+            ("a topic that no other group has", drain(Answer::Known(&only_here), 90), "Draining"),
+            ("for too long", drain(Answer::Known(&only_here), 2_000), "TimedOut"),
             ("too early", drain(Answer::Known(&empty), 59), "Draining"),
             ("empty", drain(Answer::Known(&empty), 60), "Done"),
             ("forced", Drain { policy: ScaleInPolicy::Force, ..drain(Answer::Unknown, 0) }, "Done"),

@@ -247,6 +247,8 @@ impl Stage {
                     take_over(member, properties);
                 }
             }
+            // Nobody sees from here what only one group has.
+            Action::HandOver { .. } => {}
             Action::CopyMetadata { to, .. } => {
                 self.facts.copies.insert(*to, Answer::Known(0));
             }

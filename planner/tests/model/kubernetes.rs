@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 use manifest::Validated;
 use planner::facts::{
-    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, Observed, PodFacts, StorageClassFacts,
-    StoreState,
+    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, Observed, OnlyHere, PodFacts,
+    StorageClassFacts, StoreState,
 };
 use planner::object::{Kind, Object, ObjectRef};
 use planner::step::Plan;
@@ -42,6 +42,8 @@ pub struct World {
     /// Messages not read, and topics, by group.
     pub unread: BTreeMap<u32, u64>,
     pub topics: BTreeMap<u32, u32>,
+    /// Groups whose own topic was made on others.
+    pub handed_over: BTreeSet<u32>,
     /// Groups that were removed: their numbers must not come again.
     pub removed: BTreeSet<u32>,
     /// What the operator did.
@@ -69,6 +71,7 @@ impl World {
             stores: BTreeMap::new(),
             unread: BTreeMap::new(),
             topics: BTreeMap::new(),
+            handed_over: BTreeSet::new(),
             removed: BTreeSet::new(),
             history: Vec::new(),
             views: Vec::new(),
@@ -267,8 +270,11 @@ impl World {
         for group in &self.cluster.status.brokers.group_statuses {
             let index = u32::try_from(group.index).unwrap();
             let silent = faults && random.one_in(15);
+            // Each has a topic that no other has.
+            let topics = if self.handed_over.contains(&index) { vec![] } else { vec![format!("of-{index}")] };
             let drain = DrainFacts {
                 routes_are_read_only: true,
+                only_here: OnlyHere { topics, ..OnlyHere::default() },
                 remaining: self.unread.get(&index).copied().unwrap_or(0),
                 ..DrainFacts::default()
             };

@@ -136,6 +136,9 @@ fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
             }
             world.hand_over(pod, properties.clone());
         }
+        Action::HandOver { from, .. } => {
+            world.handed_over.insert(*from);
+        }
         Action::CopyMetadata { to, .. } => {
             *world.topics.entry(*to).or_default() += 3;
         }
@@ -202,6 +205,10 @@ fn record(world: &mut World, status: &ClusterStatus, read_at: &str) -> Result<bo
         let unread = world.unread.get(&index).copied().unwrap_or(0);
         if group.state == "Removing" && state(&old, group.index) == "Draining" && unread > 0 && !force {
             return Err(format!("I3: group {index} goes with {unread} messages to read"));
+        }
+        let alone = state(&old, group.index) == "Draining" && !world.handed_over.contains(&index);
+        if group.state == "Removing" && alone && !force {
+            return Err(format!("I3: group {index} goes with a topic that no other one has"));
         }
         if group.state == "Removing" && state(&old, group.index) == "Active" {
             return Err(format!("I3: group {index} goes without a drain"));
@@ -372,6 +379,7 @@ fn short(action: &Action) -> String {
         Action::PatchClaim { claim, patch, .. } => format!("PatchClaim {claim} {patch}"),
         Action::DeleteClaim { claim, .. } => format!("DeleteClaim {claim}"),
         Action::CopyMetadata { from, to } => format!("CopyMetadata {from:?} {to}"),
+        Action::HandOver { from, .. } => format!("HandOver {from}"),
         Action::AddFinalizer => "AddFinalizer".to_owned(),
         Action::RemoveFinalizer => "RemoveFinalizer".to_owned(),
     }

@@ -961,3 +961,17 @@ fn a_load_balancer_takes_its_time_before_a_person_is_called() {
     settle(&mut world);
     assert_eq!(said(&world.cluster.status, "Ready"), "True AllInSync");
 }
+
+/// It was in no route afterwards, and nobody was told.
+#[test]
+fn a_topic_that_only_the_group_has_that_goes_is_made_on_the_others_before() {
+    let mut world = settled(TWO_BY_TWO);
+    change(&mut world, &TWO_BY_TWO.replace("groups: 2", "groups: 1"));
+    let of = |what: &str| world.history.iter().position(|done| done == what).unwrap();
+    let made = world.history.iter().position(|done| done == "HandOver 1");
+    assert!(
+        made.is_some_and(|made| made < of("Record [\"0:Active\", \"1:Removing\"]")),
+        "{:?}",
+        world.history
+    );
+}
