@@ -146,7 +146,9 @@ impl Reconciler {
         let kept = view.accepted();
         let decided = decide(&view.json, kept.as_ref(), &facts, now);
         if !slots::is_needed(&decided.plan) {
-            self.slots.free(key);
+            if slots::is_over(&decided.plan) {
+                self.slots.free(key);
+            }
         } else if facts.operator.may_roll && !self.slots.take(key) {
             facts.operator.may_roll = false;
             return decide(&view.json, kept.as_ref(), &facts, now);

@@ -45,18 +45,34 @@ impl Slots {
 }
 
 /// Whether a cluster needs a place: its rollout has begun, and does not wait for a person or a window while all members
-/// are ready. One that waits for a member keeps its place: what broke it might break the next cluster.
+/// are ready.
 pub fn is_needed(plan: &Plan) -> bool {
     let waits_long = || {
         let long =
             plan.waiting.iter().any(|waiting| ["AwaitingApproval", "WindowClosed"].contains(&waiting.reason));
-        let groups = &plan.status.brokers.group_statuses;
-        long && groups.iter().flat_map(|group| &group.members).all(|member| member.ready)
+        long && all_are_ready(plan)
     };
     plan.status
         .rollout
         .as_ref()
         .is_some_and(|rollout| rollout.current.is_some() || (rollout.done > 0 && !waits_long()))
+}
+
+/// Whether a cluster that has no rollout any more gives its place back. One that waits for a member keeps it, the last one
+/// that restarted most of all: what broke it might break the next cluster. Unless a person took the cluster out.
+pub fn is_over(plan: &Plan) -> bool {
+    let taken_out = plan.status.conditions.iter().any(|said| match said.kind.as_str() {
+        "Paused" | "Stopped" => said.status == "True",
+        "Ready" => said.reason == "Deleting",
+        _ => false,
+    });
+    taken_out || all_are_ready(plan)
+}
+
+fn all_are_ready(plan: &Plan) -> bool {
+    let name_servers = &plan.status.name_servers;
+    let members = plan.status.brokers.group_statuses.iter().flat_map(|group| &group.members);
+    name_servers.ready >= name_servers.replicas && members.into_iter().all(|member| member.ready)
 }
 
 #[cfg(test)]
@@ -91,6 +107,28 @@ mod tests {
             assert_eq!(is_needed(&plan), needed, "{name}");
         }
         assert!(!is_needed(&Plan::default()));
+    }
+
+    #[test]
+    fn a_place_is_kept_until_what_restarted_last_is_ready() {
+        let plan = |ready: i32, member: bool, kind: &str, reason: &str| {
+            let mut plan = Plan::default();
+            let said = serde_json::json!([{ "type": kind, "status": "True", "reason": reason, "message": "",
+                "lastTransitionTime": "2030-01-01T00:00:00Z" }]);
+            plan.status.conditions = serde_json::from_value(said).unwrap();
+            (plan.status.name_servers.replicas, plan.status.name_servers.ready) = (2, ready);
+            let groups = serde_json::json!([{ "index": 0, "name": "g", "state": "Active", "members": [
+                { "ordinal": 0, "pod": "g-0", "ready": member },
+            ] }]);
+            plan.status.brokers.group_statuses = serde_json::from_value(groups).unwrap();
+            plan
+        };
+        assert!(is_over(&plan(2, true, "Degraded", "AsExpected")));
+        assert!(!is_over(&plan(2, false, "Degraded", "MemberNotReady")));
+        assert!(!is_over(&plan(1, true, "Degraded", "MemberNotReady")));
+        for (kind, reason) in [("Paused", "Requested"), ("Stopped", "Requested"), ("Ready", "Deleting")] {
+            assert!(is_over(&plan(0, false, kind, reason)), "{kind} {reason}");
+        }
     }
 
     #[test]
