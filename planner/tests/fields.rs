@@ -2,16 +2,29 @@
 //! restart of one role or of all, other objects only, volumes, numbers of pods, or nothing at all.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+#[path = "model/kubernetes.rs"]
+mod kubernetes;
+#[allow(dead_code)]
+#[path = "model/operator.rs"]
+mod operator;
+#[allow(dead_code)]
+#[path = "model/random.rs"]
+mod random;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::Validated;
 use manifest::marks::{Mark, fields, mark_of};
+use planner::labels::{INTENT_HASH, NAME_SERVERS_SINCE, PERMISSION_SINCE};
 use planner::object::{Kind, Object};
 use serde_json::{Value, json};
 
 use Effect::{Fixed, Later, Live, Nothing, Objects, Pods, Restart, Volumes};
+use kubernetes::World;
+use operator::settle;
+use random::Random;
 use world::{known_addresses, new_cluster, now};
 
 /// What a change does to objects.
@@ -117,7 +130,7 @@ fn rows() -> Vec<(&'static str, Value, Effect)> {
         ("monitoring.podMonitor.interval", json!("10s"), Nothing),
         ("monitoring.prometheusRule.enabled", json!(true), Objects),
         ("monitoring.prometheusRule.labels", json!({ "a": "b" }), Nothing),
-        ("monitoring.dashboards.enabled", json!(true), Objects),
+        ("monitoring.dashboards.enabled", json!(true), Later),
         // Name servers have no live settings; they restart one by one.
         ("logging.level", json!("debug"), NAMESRV),
         ("logging.format", json!("Text"), ALL),
@@ -251,6 +264,106 @@ fn every_field_of_a_listener_does_what_the_manual_says() {
         after["spec"]["listeners"][1]["loadBalancer"] = json!({ field: value });
         assert_eq!(effect(&load(&before).unwrap(), &load(&after).unwrap()), Objects, "{field}");
     }
+}
+
+/// Where a restart follows, one field of each kind; `FIELDS=all` takes every one.
+#[test]
+fn what_is_changed_and_changed_back_is_as_it_was() {
+    let all = std::env::var("FIELDS").is_ok_and(|fields| fields == "all");
+    let mut restarted = BTreeSet::new();
+    let mut changes = Vec::new();
+    for (path, value, effect) in rows() {
+        let mut changed = base();
+        *at(&mut changed["spec"], path) = value.clone();
+        changes.push((format!("{path}: {value}"), changed, effect));
+    }
+    for (field, value, effect) in listener_rows() {
+        let mut changed = base();
+        let listener = &mut changed["spec"]["listeners"][1];
+        listener[field] = value.clone();
+        if value == json!("Template") {
+            listener["advertised"] = json!({ "hostTemplate": "{pod}.example.com" });
+        }
+        changes.push((format!("listeners[1].{field}: {value}"), changed, effect));
+    }
+    let mut first = World::new(load(&base()).unwrap(), false);
+    first.operator.monitoring_kinds = true;
+    settle(&mut first);
+    for (name, changed, effect) in changes {
+        // Volumes never shrink.
+        let goes_back = !matches!(effect, Fixed | Later) && !name.starts_with("brokers.storage.size");
+        let is_known = matches!(effect, Restart(roles) if !restarted.insert(roles));
+        if !goes_back || (is_known && !all) {
+            continue;
+        }
+        let mut world = first.clone();
+        for manifest in [&changed, &base()] {
+            world.manifest = load(manifest).unwrap();
+            world.cluster.generation += 1;
+            settle(&mut world);
+        }
+        let (before, after) = (shown(&first), shown(&world));
+        let differ = before.keys().chain(after.keys()).find(|key| before.get(*key) != after.get(*key));
+        assert_eq!(differ.map(|key| (key, before.get(key), after.get(key))), None, "{name}");
+    }
+}
+
+/// What a cluster is, but for numbers and times that are drawn anew.
+fn shown(world: &World) -> BTreeMap<String, String> {
+    let mut drawn: Vec<(String, String)> =
+        (1..=3).map(|node| (format!("198.51.100.{node}"), "NODE".to_owned())).collect();
+    for (reference, service) in world.objects.iter().filter(|(of, _)| of.kind == Kind::Service) {
+        let spec = &service.json["spec"];
+        drawn.extend(spec["clusterIP"].as_str().map(|ip| (ip.to_owned(), format!("IP-{}", reference.name))));
+        for port in spec["ports"].as_array().into_iter().flatten() {
+            let opened = port["nodePort"].as_u64();
+            drawn.extend(opened.map(|port| (port.to_string(), format!("\"PORT-{}\"", reference.name))));
+        }
+    }
+    // Some are the beginning of others.
+    drawn.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    let plain = |text: String| drawn.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    let without_revision = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("configRevision="));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let mut all = BTreeMap::new();
+    let mounted: BTreeSet<&String> = world.pods.values().flat_map(|pod| &pod.facts.config_maps).collect();
+    for (reference, object) in &world.objects {
+        // Settings of former templates are kept for a while.
+        if object.json["immutable"] == json!(true) && !mounted.contains(&reference.name) {
+            continue;
+        }
+        let mut json = object.json.clone();
+        json["status"].take();
+        json["metadata"]["generation"].take();
+        json["metadata"]["annotations"][INTENT_HASH].take();
+        if reference.name.ends_with("-live") {
+            for key in [PERMISSION_SINCE, NAME_SERVERS_SINCE] {
+                json["metadata"]["annotations"][key].take();
+            }
+            for text in json["data"].as_object_mut().unwrap().values_mut() {
+                *text = json!(without_revision(text.as_str().unwrap()));
+            }
+        }
+        all.insert(reference.to_string(), plain(json.to_string()));
+    }
+    for (name, pod) in &world.pods {
+        let mut settings = pod.settings.clone();
+        settings.remove("configRevision");
+        let facts = &pod.facts;
+        let pod = format!(
+            "{:?} {:?} {} {:?} {settings:?}",
+            facts.labels, facts.annotations, facts.image, facts.config_maps
+        );
+        all.insert(format!("pod {name}"), plain(pod));
+    }
+    // Volumes of members that have gone are kept.
+    let in_use = |claim: &str| claim.strip_prefix("data-").is_some_and(|pod| world.pods.contains_key(pod));
+    for (name, claim) in world.claims.iter().filter(|(name, _)| in_use(name)) {
+        all.insert(format!("claim {name}"), format!("{} {:?}", claim.requested, claim.annotations));
+    }
+    all
 }
 
 #[test]

@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 use manifest::Validated;
+use manifest::cluster::{DeletionPolicy, StorageType};
 use planner::facts::{
-    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, Observed, OnlyHere, PodFacts,
-    StorageClassFacts, StoreState,
+    Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, NodeFacts, Observed, OnlyHere,
+    OperatorSettings, PodFacts, StorageClassFacts, StoreState,
 };
+use planner::labels::CLUSTER_UID;
 use planner::object::{Kind, Object, ObjectRef};
-use planner::step::Plan;
+use planner::step::{Plan, Waiting};
 use serde_json::{Value, json};
 
 use crate::Random;
 
 /// A version that no registry has.
 pub const BAD_VERSION: &str = "0.1.666";
+const NODES: u64 = 3;
 /// How many views ago the operator may look.
 const OLDEST_VIEW: usize = 12;
 
@@ -29,11 +32,23 @@ pub struct Pod {
     pub lag: u64,
 }
 
+/// Something that others put into a child, and where.
+#[derive(Debug, Clone)]
+pub struct Foreign {
+    pub of: ObjectRef,
+    pub uid: String,
+    pub place: String,
+}
+
+#[derive(Clone)]
 pub struct World {
     pub verbose: bool,
     pub now: Timestamp,
+    pub operator: OperatorSettings,
     pub manifest: Validated,
     pub cluster: ClusterFacts,
+    /// Whether the cluster's own object is gone, and its children with it.
+    pub gone: bool,
     pub objects: BTreeMap<ObjectRef, Observed>,
     pub pods: BTreeMap<String, Pod>,
     pub claims: BTreeMap<String, ClaimFacts>,
@@ -46,8 +61,13 @@ pub struct World {
     pub handed_over: BTreeSet<u32>,
     /// Groups that were removed: their numbers must not come again.
     pub removed: BTreeSet<u32>,
-    /// What the operator did.
+    /// What others put into children.
+    pub foreign: Vec<Foreign>,
+    /// What the operator did, and what it waits for.
     pub history: Vec<String>,
+    pub waiting: Vec<Waiting>,
+    /// What the operator applied last: that, and only that, goes again when it applies something else.
+    applied: BTreeMap<ObjectRef, Value>,
     views: Vec<(Validated, Facts)>,
     next: u64,
 }
@@ -56,6 +76,7 @@ impl World {
     pub fn new(manifest: Validated, verbose: bool) -> World {
         World {
             verbose,
+            operator: OperatorSettings::default(),
             now: "2030-01-01T00:00:00Z".parse().unwrap(),
             cluster: ClusterFacts {
                 name: manifest.name().to_owned(),
@@ -65,6 +86,7 @@ impl World {
                 ..ClusterFacts::default()
             },
             manifest,
+            gone: false,
             objects: BTreeMap::new(),
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
@@ -73,7 +95,10 @@ impl World {
             topics: BTreeMap::new(),
             handed_over: BTreeSet::new(),
             removed: BTreeSet::new(),
+            foreign: Vec::new(),
             history: Vec::new(),
+            waiting: Vec::new(),
+            applied: BTreeMap::new(),
             views: Vec::new(),
             next: 1,
         }
@@ -94,10 +119,51 @@ impl World {
     pub fn tick(&mut self, random: &mut Random, faults: bool) {
         let seconds = 1 + random.below(if faults { 12 } else { 20 });
         self.now = Timestamp::from_second(self.now.as_second() + i64::try_from(seconds).unwrap()).unwrap();
+        self.run_deletions(random);
         self.run_sets(random);
         self.run_pods(random, faults);
         self.run_consumers(random);
         self.keep_view();
+    }
+
+    /// What was owned goes with its owner; what is being deleted goes when its finalizers are through.
+    fn run_deletions(&mut self, random: &mut Random) {
+        let gone = self.gone;
+        let going = self.objects.iter().filter(|(_, object)| gone || object.deleting);
+        let going: Vec<ObjectRef> = going.map(|(reference, _)| reference.clone()).collect();
+        for reference in going {
+            if gone || random.one_in(3) {
+                self.remove(&reference);
+            }
+        }
+    }
+
+    /// Removes a child, and with a StatefulSet its pods.
+    pub fn remove(&mut self, reference: &ObjectRef) {
+        self.objects.remove(reference);
+        if reference.kind == Kind::StatefulSet {
+            let start = format!("{}-", reference.name);
+            let pods = self.pods.values_mut().filter(|pod| pod.facts.name.starts_with(&start));
+            pods.for_each(|pod| pod.facts.terminating = true);
+        }
+    }
+
+    /// A claim stays as long as its pod is there.
+    pub fn delete_claim(&mut self, claim: &str) {
+        if self.pods.contains_key(claim.trim_start_matches("data-")) {
+            self.claims.get_mut(claim).unwrap().deleting = true;
+        } else {
+            self.claims.remove(claim);
+            self.stores.remove(claim);
+        }
+    }
+
+    /// Somebody deletes the cluster: it goes when nobody holds it.
+    pub fn delete_cluster(&mut self) {
+        self.log(|| "somebody deletes the cluster".to_owned());
+        self.cluster.deleting = true;
+        self.cluster.resource_version = self.fresh();
+        self.gone = self.cluster.finalizers.is_empty();
     }
 
     fn run_sets(&mut self, random: &mut Random) {
@@ -105,6 +171,9 @@ impl World {
             self.objects.keys().filter(|reference| reference.kind == Kind::StatefulSet).cloned().collect();
         for set in sets {
             let json = self.objects[&set].json.clone();
+            if self.objects[&set].deleting {
+                continue;
+            }
             let replicas = json["spec"]["replicas"].as_u64().unwrap();
             let of_set = |pod: &str| pod.rsplit_once('-').is_some_and(|(start, _)| start == set.name);
             let there: Vec<String> = self.pods.keys().filter(|pod| of_set(pod)).cloned().collect();
@@ -141,13 +210,17 @@ impl World {
         }
         let pod = PodFacts::of_template(set, name);
         let bad = pod.image.ends_with(BAD_VERSION);
+        let node = 1 + random.below(NODES);
         let facts = PodFacts {
+            node: Some(format!("node-{node}")),
+            host_ip: Some(format!("192.168.0.{node}")),
             uid: self.fresh(),
             resource_version: self.fresh(),
             trouble: bad.then(|| "ImagePullBackOff".to_owned()),
             ..pod
         };
-        let starts_in = if bad { u64::MAX } else { 1 + random.below(3) };
+        let lost = self.claims.get(&format!("data-{name}")).is_some_and(|claim| claim.lost || claim.deleting);
+        let starts_in = if bad || lost { u64::MAX } else { 1 + random.below(3) };
         self.pods.insert(name.to_owned(), Pod { facts, starts_in, settings: BTreeMap::new(), lag: 1_000 });
     }
 
@@ -158,8 +231,14 @@ impl World {
             .filter(|pod| pod.facts.terminating)
             .map(|pod| pod.facts.name.clone())
             .collect();
+        let is_kept = self.manifest.cluster().spec.brokers.storage.kind == StorageType::PersistentVolumeClaim;
         gone.into_iter().for_each(|pod| {
             self.pods.remove(&pod);
+            let claim = format!("data-{pod}");
+            if self.claims.get(&claim).is_some_and(|claim| claim.deleting) || !is_kept {
+                self.claims.remove(&claim);
+                self.stores.remove(&claim);
+            }
         });
         let names: Vec<String> = self.pods.keys().cloned().collect();
         for name in names {
@@ -306,6 +385,7 @@ impl World {
     /// What the API server knows.
     fn state(&self) -> Facts {
         let mut facts = Facts {
+            operator: self.operator.clone(),
             cluster: self.cluster.clone(),
             objects: self.objects.clone(),
             pods: self.pods.values().map(|pod| pod.facts.clone()).collect(),
@@ -313,6 +393,12 @@ impl World {
             ..Facts::default()
         };
         let class = StorageClassFacts { can_expand: true, is_default: true };
+        let node = |number| {
+            let external_ip = Some(format!("198.51.100.{number}"));
+            let internal_ip = Some(format!("192.168.0.{number}"));
+            (format!("node-{number}"), NodeFacts { external_ip, internal_ip, zone: Some("a".to_owned()) })
+        };
+        facts.nodes = Answer::Known((1..=NODES).map(node).collect());
         facts.storage_classes = Answer::Known(BTreeMap::from([("usual".to_owned(), class)]));
         facts
     }
@@ -322,6 +408,12 @@ impl World {
         if self.views.len() > OLDEST_VIEW {
             self.views.remove(0);
         }
+    }
+
+    /// Returns what a child was a while ago, if anyone knows.
+    pub fn earlier(&self, reference: &ObjectRef, random: &mut Random) -> Option<Value> {
+        let (_, view) = random.one_of(&self.views)?;
+        Some(view.objects.get(reference)?.json.clone())
     }
 
     /// What the operator's caches say: each kind as old as it likes.
@@ -351,32 +443,42 @@ impl World {
         planner::plan(&self.manifest, &self.facts(&mut Random(1), false), self.now)
     }
 
+    /// Makes a child what the operator wants, and fills in what Kubernetes does.
     pub fn put(&mut self, object: &Object) {
         let version = self.fresh();
         let generation = self.next;
-        let mut json = object.json.clone();
         let before = self.objects.get(&object.reference);
+        let mut json = match before {
+            Some(before) => {
+                let applied = self.applied.get(&object.reference).unwrap_or(&Value::Null);
+                merge(&object.json, applied, &before.json)
+            }
+            None => object.json.clone(),
+        };
         json["metadata"]["generation"] = json!(generation);
-        if let Some(before) = before {
-            json["status"] = before.json["status"].clone();
-            if object.reference.kind == Kind::Secret {
-                json["data"] = before.json["data"].clone();
-            }
-            if !before.json["spec"]["clusterIP"].is_null() {
-                json["spec"]["clusterIP"] = before.json["spec"]["clusterIP"].clone();
-            }
-        } else if object.reference.kind == Kind::Service && json["spec"]["clusterIP"].is_null() {
-            json["spec"]["clusterIP"] = json!(format!("10.96.{}.{}", generation / 250, generation % 250));
+        if object.reference.kind == Kind::Service {
+            allocate(&mut json["spec"], before.map(|before| &before.json["spec"]), generation);
         }
         let uid = before.map(|before| before.uid.clone()).unwrap_or_else(|| format!("uid-{generation}"));
         let created = before.and_then(|before| before.created).or(Some(self.now));
         let observed =
             Observed { json, uid, resource_version: version, created, deleting: false, foreign: false };
+        let mut applied = object.json.clone();
+        // No apply brings what is in a secret.
+        applied["data"] = match object.reference.kind {
+            Kind::Secret => Value::Null,
+            _ => applied["data"].take(),
+        };
+        self.applied.insert(object.reference.clone(), applied);
         self.objects.insert(object.reference.clone(), observed);
     }
 
     /// Whether every pod is there and runs.
     pub fn is_quiet(&self) -> bool {
+        let protected = self.manifest.cluster().spec.deletion.protection;
+        if self.cluster.deleting && !protected {
+            return self.gone && self.pods.is_empty() && self.objects.is_empty();
+        }
         let sets = self.objects.iter().filter(|(reference, _)| reference.kind == Kind::StatefulSet);
         let mut pods = sets.flat_map(|(reference, set)| {
             let replicas = set.json["spec"]["replicas"].as_u64().unwrap();
@@ -388,11 +490,25 @@ impl World {
     /// Whether what runs is what the manifest says.
     pub fn is_as_wanted(&self) -> Result<(), String> {
         let spec = &self.manifest.cluster().spec;
+        if self.gone {
+            let ours = |claim: &&ClaimFacts| claim.annotations.get(CLUSTER_UID) == Some(&self.cluster.uid);
+            let left: Vec<&ClaimFacts> = self.claims.values().filter(ours).collect();
+            return match spec.deletion.policy == DeletionPolicy::Retain || left.is_empty() {
+                true => Ok(()),
+                false => Err(format!("volumes outlive their cluster: {left:?}")),
+            };
+        }
         let groups = self.groups();
         let plan = self.live_plan();
         let fail = |what: String| Err(format!("{what}; waiting: {:#?}", plan.waiting));
         if groups.len() != usize::try_from(spec.brokers.groups).unwrap() {
             return fail(format!("groups {groups:?}, wanted {}", spec.brokers.groups));
+        }
+        for foreign in &self.foreign {
+            let object = self.objects.get(&foreign.of).filter(|object| object.uid == foreign.uid);
+            if object.is_some_and(|object| object.json.pointer(&foreign.place) != Some(&json!("theirs"))) {
+                return fail(format!("{foreign:?} has gone"));
+            }
         }
         let brokers = spec.brokers.groups * spec.brokers.replicas_per_group;
         if self.pods.len() != usize::try_from(brokers + spec.name_servers.replicas).unwrap() {
@@ -408,6 +524,7 @@ impl World {
             }
             let size = spec.brokers.storage.size.as_ref();
             if broker
+                && size.is_some()
                 && self.claims.get(&format!("data-{}", pod.facts.name)).map(|claim| &claim.requested) != size
             {
                 return fail(format!("the volume of {} has not grown", pod.facts.name));
@@ -419,4 +536,37 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Gives a service its addresses, for good: those that it had, or new ones.
+fn allocate(spec: &mut Value, before: Option<&Value>, number: u64) {
+    let had =
+        |path: &str| before.and_then(|before| before.pointer(path)).filter(|had| !had.is_null()).cloned();
+    if spec["clusterIP"].is_null() {
+        let new = || json!(format!("10.96.{}.{}", number / 250, number % 250));
+        spec["clusterIP"] = had("/clusterIP").unwrap_or_else(new);
+    }
+    if spec["type"] != "NodePort" && spec["type"] != "LoadBalancer" {
+        return;
+    }
+    for (place, port) in spec["ports"].as_array_mut().into_iter().flatten().enumerate() {
+        if port["nodePort"].is_null() {
+            port["nodePort"] =
+                had(&format!("/ports/{place}/nodePort")).unwrap_or(json!(30_000 + number % 2_000));
+        }
+    }
+}
+
+/// Server-side apply: what is written wins, what was written the last time and is not any more goes, and what others put
+/// there stays.
+fn merge(wanted: &Value, applied: &Value, now: &Value) -> Value {
+    let (Value::Object(wanted), Value::Object(now)) = (wanted, now) else { return wanted.clone() };
+    let of_others = now
+        .iter()
+        .filter(|(key, _)| !wanted.contains_key(*key) && applied.get(*key).is_none_or(Value::is_null));
+    let ours = wanted.iter().map(|(key, value)| {
+        let (applied, now) = (applied.get(key).unwrap_or(&Value::Null), now.get(key).unwrap_or(&Value::Null));
+        (key.clone(), merge(value, applied, now))
+    });
+    ours.chain(of_others.map(|(key, value)| (key.clone(), value.clone()))).collect()
 }

@@ -2,46 +2,54 @@
 //! write, shows it old views, refuses writes, answers late or not at all, kills pods and loses children. First it breaks
 //! things and safety is checked at every write; then it stops and must end up as the manifest says.
 //!
-//! A schedule that fails joins `seeds.txt`. `MODEL_SEEDS=1000 cargo test -p planner --test model` runs more schedules, `MODEL_SEED=7` just one, with its log.
+//! A schedule that fails joins `seeds.txt`. `MODEL_SEEDS=1000 cargo test -p planner --test model` runs more schedules,
+//! `MODEL_SEED=7` just one, with its log.
 #![allow(clippy::unwrap_used)]
 
 mod kubernetes;
 mod operator;
+mod random;
 mod stories;
 mod user;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use kubernetes::World;
+use random::Random;
+use user::User;
 
-/// The same numbers for the same seed.
-pub struct Random(u64);
-
-impl Random {
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % end
-    }
-
-    pub fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
+/// Schedules that run where nothing is said: not more than some 20 s.
+const USUAL_SEEDS: u64 = 20;
 
 #[test]
 fn whatever_goes_wrong_nothing_is_lost_and_all_ends_as_the_manifest_says() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("MODEL_FIRST").unwrap_or(1);
-    let seeds: Vec<u64> = match number("MODEL_SEED") {
+    let verbose = number("MODEL_SEED");
+    let seeds: Vec<u64> = match verbose {
         Some(seed) => vec![seed],
-        None => known_seeds().chain(first..first + number("MODEL_SEEDS").unwrap_or(12)).collect(),
+        None => known_seeds().chain(first..first + number("MODEL_SEEDS").unwrap_or(USUAL_SEEDS)).collect(),
     };
-    let verbose = number("MODEL_SEED").is_some();
-    for seed in seeds {
-        if let Err(why) = schedule(seed, verbose) {
-            panic!("{why}\nseed {seed}: MODEL_SEED={seed} cargo test -p planner --test model -- --nocapture");
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        let mut failures = Vec::new();
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let why = schedule(*seed, verbose.is_some()).err();
+            failures.extend(why.map(|why| {
+                format!(
+                    "{why}\nseed {seed}: MODEL_SEED={seed} cargo test -p planner --test model -- --nocapture"
+                )
+            }));
         }
-    }
+        failures
+    };
+    let lanes = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
+    });
+    println!("{} schedules, {} failed", seeds.len(), failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 /// Those that once failed.
@@ -51,16 +59,18 @@ fn known_seeds() -> impl Iterator<Item = u64> {
 
 fn schedule(seed: u64, verbose: bool) -> Result<(), String> {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut world = World::new(user::first_spec(&mut random), verbose);
+    let mut user = User::new(&mut random);
+    let mut world = World::new(user.manifest(), verbose);
     for _ in 0..120 {
-        user::act(&mut world, &mut random);
+        user.act(&mut world, &mut random);
         world.tick(&mut random, true);
         operator::reconcile(&mut world, &mut random, true)?;
     }
-    user::settle(&mut world);
-    for _ in 0..400 {
+    user.settle(&mut world, &mut random);
+    for _ in 0..600 {
         world.tick(&mut random, false);
-        if operator::reconcile(&mut world, &mut random, false)? && world.is_quiet() {
+        let nothing = operator::reconcile(&mut world, &mut random, false)?;
+        if !user.help(&mut world) && nothing && world.is_quiet() {
             return world.is_as_wanted();
         }
     }

@@ -2,8 +2,9 @@
 
 use k8s_openapi::jiff::Timestamp;
 use manifest::cluster::status::ClusterStatus;
-use manifest::cluster::{ReplicationMode, ScaleInPolicy};
+use manifest::cluster::{Approval, DeletionPolicy, LostVolume, ReplicationMode, ScaleInPolicy};
 use planner::conditions::REASONS;
+use planner::labels::{APPROVE, REPLACE, TEMPLATE_HASH};
 use planner::object::{Kind, ObjectRef};
 use planner::step::{Action, Class, Step};
 use serde_json::Value;
@@ -11,8 +12,15 @@ use serde_json::Value;
 use crate::Random;
 use crate::kubernetes::World;
 
+/// When restarts may begin where a schedule has a window: the first four of ten minutes.
+pub const WINDOW: &str = "*/10 * * * *";
+pub const WINDOW_MINUTES: i64 = 4;
+
 /// Reconciles once. Returns whether there was nothing to do.
 pub fn reconcile(world: &mut World, random: &mut Random, faults: bool) -> Result<bool, String> {
+    if world.gone && !faults {
+        return Ok(true);
+    }
     let (manifest, facts) = match faults {
         true => world.cached(random),
         false => (world.manifest.clone(), world.facts(random, false)),
@@ -31,6 +39,7 @@ pub fn reconcile(world: &mut World, random: &mut Random, faults: bool) -> Result
     if disruptions > 1 && !facts.cluster.deleting {
         return Err(format!("more than one disruption in a plan: {:?}", plan.steps));
     }
+    world.waiting = plan.waiting.clone();
     let nothing = plan.steps.is_empty() && plan.waiting.iter().all(|waiting| waiting.blocked);
     for step in plan.steps {
         if faults && random.one_in(12) {
@@ -61,20 +70,45 @@ pub fn reconcile(world: &mut World, random: &mut Random, faults: bool) -> Result
     Ok(nothing)
 }
 
+/// Reconciles until nothing is left to do and every pod runs.
+pub fn settle(world: &mut World) {
+    let mut random = Random(11);
+    for _ in 0..300 {
+        world.tick(&mut random, false);
+        if reconcile(world, &mut random, false).unwrap() && world.is_quiet() {
+            return;
+        }
+    }
+    let plan = world.live_plan();
+    panic!("not settled: {:#?} {:#?}", plan.steps, plan.waiting);
+}
+
 /// Past the caches, just before.
 fn still_planned(world: &World, random: &mut Random, faults: bool, step: &Step) -> bool {
     let plan = planner::plan(&world.manifest, &world.facts(random, faults), world.now);
-    plan.steps.iter().any(|planned| planned.action == step.action)
+    !world.gone && plan.steps.iter().any(|planned| planned.action == step.action)
 }
 
 /// Carries a step out, if its preconditions hold. `read_at` is the version of the cluster that was planned from.
 fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
+    if world.gone {
+        return Ok(false);
+    }
     match &step.action {
         Action::AddFinalizer => {
+            if world.cluster.deleting {
+                return Ok(false);
+            }
+            world.cluster.resource_version = world.fresh();
             world.cluster.finalizers.insert(planner::labels::FINALIZER.to_owned());
         }
         Action::RemoveFinalizer => {
+            let left = world.objects.keys().any(|reference| reference.kind == Kind::StatefulSet);
+            if left || !world.pods.is_empty() {
+                return Err(format!("the cluster goes before {:?}", world.pods.keys().collect::<Vec<_>>()));
+            }
             world.cluster.finalizers.clear();
+            world.gone = world.cluster.deleting;
         }
         Action::RecordStatus(status) => return record(world, status, read_at),
         Action::Create(object) | Action::CreateSecret { object, .. } => {
@@ -107,6 +141,9 @@ fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
                 let (before, after) = (observed.json.clone(), object.json.clone());
                 check_set(world, &object.reference, &before, &after, step)?;
             }
+            if object.reference.name.ends_with("-live") {
+                check_stores(world, &observed.json, &object.json)?;
+            }
             world.put(object);
         }
         Action::Delete { object, uid } => {
@@ -115,13 +152,12 @@ fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
             }
             if object.kind == Kind::StatefulSet {
                 let start = format!("{}-", object.name);
-                if !world.cluster.deleting && world.pods.keys().any(|pod| pod.starts_with(&start)) {
+                let ends = world.cluster.deleting && !world.manifest.cluster().spec.deletion.protection;
+                if !ends && world.pods.keys().any(|pod| pod.starts_with(&start)) {
                     return Err(format!("{object} is deleted with its pods"));
                 }
-                let pods = world.pods.values_mut().filter(|pod| pod.facts.name.starts_with(&start));
-                pods.for_each(|pod| pod.facts.terminating = true);
             }
-            world.objects.remove(object);
+            world.remove(object);
         }
         Action::OrphanStatefulSet { name, uid } => {
             let reference = ObjectRef::new(Kind::StatefulSet, name);
@@ -174,14 +210,16 @@ fn take(world: &mut World, step: &Step, read_at: &str) -> Result<bool, String> {
                 claim.requested = size.to_owned();
                 claim.capacity = Some(size.to_owned());
             }
+            if let Some(class) = patch.pointer("/spec/volumeAttributesClassName").and_then(Value::as_str) {
+                claim.attributes_class = Some(class.to_owned());
+            }
         }
         Action::DeleteClaim { claim, uid } => {
             let Some(known) = world.claims.get(claim).filter(|known| known.uid == *uid) else {
                 return Ok(false);
             };
             check_removal(world, &known.name.clone())?;
-            world.claims.remove(claim);
-            world.stores.remove(claim);
+            world.delete_claim(claim);
         }
     }
     Ok(true)
@@ -282,6 +320,9 @@ fn check_restart(world: &World, pod: &str, step: &Step) -> Result<(), String> {
             false => Ok(()),
         };
     }
+    if known.facts.ready {
+        check_rollout(world, pod)?;
+    }
     let Some(group) = world.group_of(pod) else {
         // A moment after a pod is ready, nodes know of it.
         let served = |since: Timestamp| world.now.as_second() - since.as_second() >= 5;
@@ -339,17 +380,101 @@ fn others_are_ready(world: &World, group: u32, pod: &str) -> Result<(), String> 
 
 fn check_removal(world: &World, claim: &str) -> Result<(), String> {
     let pod = claim.strip_prefix("data-").unwrap_or_default();
+    if world.claims[claim].lost {
+        return Ok(());
+    }
     if world.pods.contains_key(pod) {
         return Err(format!("I3: {claim} goes while {pod} runs"));
     }
+    let deletion = &world.manifest.cluster().spec.deletion;
+    if world.cluster.deleting && !deletion.protection {
+        return match deletion.policy {
+            DeletionPolicy::Delete => Ok(()),
+            DeletionPolicy::Retain => Err(format!("I3: {claim} is to outlive the cluster")),
+        };
+    }
     let group = world.group_of(pod).unwrap();
-    let known = world.cluster.status.brokers.group_statuses.iter().find(|known| known.index == group as i32);
-    let removing = known.is_some_and(|known| known.state == "Removing");
+    let removing = state_of(world, group) == "Removing";
     let master = world.pods.get(&format!("{}-broker-{group}-0", world.cluster.name));
     let copies = master.is_some_and(|master| master.facts.ready) && !pod.ends_with("-0");
-    match removing || copies || world.cluster.deleting {
+    match removing || copies {
         true => Ok(()),
         false => Err(format!("I2: {claim} is the last of its messages")),
+    }
+}
+
+/// A member may begin anew only when a person gave its store up, or where the manifest lets slaves do so whose store is
+/// gone.
+fn check_stores(world: &World, before: &Value, after: &Value) -> Result<(), String> {
+    let expected = |json: &Value, file: &str| {
+        let text = json["data"][file].as_str()?;
+        text.lines().find_map(|line| line.strip_prefix("expectedStoreId=")).map(str::to_owned)
+    };
+    let replaces = world.manifest.cluster().spec.brokers.storage.on_lost_volume == LostVolume::Replace;
+    let given_up = world.cluster.annotations.get(REPLACE).map(String::as_str).unwrap_or_default();
+    for file in before["data"].as_object().into_iter().flatten().map(|(file, _)| file) {
+        let Some(pod) = file.strip_suffix(".properties").filter(|_| after["data"].get(file).is_some()) else {
+            continue;
+        };
+        let (old, new) = (expected(before, file), expected(after, file));
+        let Some(old) = old.filter(|old| new.as_ref() != Some(old)) else { continue };
+        let by_name = given_up.split(',').any(|entry| entry == format!("{pod}={old}"));
+        let is_gone = world.stores.get(&format!("data-{pod}")) != Some(&old);
+        let by_manifest = replaces && is_gone && !pod.ends_with("-0");
+        if !by_name && !by_manifest {
+            return Err(format!("I2: {pod} is not held to store {old} any more, but to {new:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn state_of(world: &World, group: u32) -> &str {
+    let groups = &world.cluster.status.brokers.group_statuses;
+    let known = groups.iter().find(|known| u32::try_from(known.index) == Ok(group));
+    known.map_or("", |known| known.state.as_str())
+}
+
+/// How a person wants restarts: masters with an approval, the first one within a window, not in too many groups at once.
+fn check_rollout(world: &World, pod: &str) -> Result<(), String> {
+    let rollout = &world.manifest.cluster().spec.brokers.rollout;
+    let members_of = |set: &str| {
+        let start = format!("{set}-");
+        world.pods.values().filter(move |pod| pod.facts.name.starts_with(&start))
+    };
+    let set = pod.rsplit_once('-').unwrap().0;
+    let is_master = world.group_of(pod).is_some() && pod.ends_with("-0");
+    if rollout.approval == Approval::Supervised && is_master {
+        let wanted = world.live_plan().status.rollout.map(|rollout| rollout.id);
+        if world.cluster.annotations.get(APPROVE) != wanted.as_ref() {
+            return Err(format!("{pod} restarts without approval"));
+        }
+    }
+    let is_closed = rollout
+        .window
+        .first()
+        .is_some_and(|window| window.schedule == WINDOW && world.now.as_second() / 60 % 10 >= WINDOW_MINUTES);
+    let template = &world.objects[&ObjectRef::new(Kind::StatefulSet, set)].json["spec"]["template"];
+    let hash = template["metadata"]["annotations"][TEMPLATE_HASH].as_str();
+    let begun = members_of(set).any(|pod| {
+        let is_new = pod.facts.annotations.get(TEMPLATE_HASH).map(String::as_str) == hash;
+        is_new || !pod.facts.ready || pod.settings.get("brokerPermission").is_some_and(|told| told != "6")
+    });
+    if is_closed && !begun {
+        return Err(format!("{set} begins to restart outside of its window"));
+    }
+    let Some(group) = world.group_of(pod) else { return Ok(()) };
+    let is_disturbed = |other: &u32| {
+        let set = format!("{}-broker-{other}", world.cluster.name);
+        let json = &world.objects[&ObjectRef::new(Kind::StatefulSet, &set)].json;
+        let ready = members_of(&set).filter(|pod| pod.facts.ready && !pod.facts.terminating).count() as u64;
+        *other != group
+            && ["Active", "Draining"].contains(&state_of(world, *other))
+            && Some(ready) < json["spec"]["replicas"].as_u64()
+    };
+    let others = world.groups().iter().filter(|other| is_disturbed(other)).count();
+    match others < rollout.max_groups_in_parallel as usize {
+        true => Ok(()),
+        false => Err(format!("{pod} restarts while members of {others} other groups are away")),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::Random;
 use crate::kubernetes::World;
-use crate::operator::reconcile;
+use crate::operator::{reconcile, settle};
 
 const TWO_BY_TWO: &str = "
 apiVersion: gantry.rs/v1alpha1
@@ -173,6 +173,32 @@ fn a_live_setting_restarts_nobody() {
     change(&mut world, &changed);
     assert_eq!(restarts(&world), Vec::<String>::new());
     assert!(world.pods["mq-broker-1-1"].settings["flushDiskType"] == "SYNC_FLUSH");
+}
+
+#[test]
+fn a_broker_on_another_node_is_told_of_there_and_nobody_restarts() {
+    let node_port = TWO_BY_TWO.replace(
+        "  brokers:",
+        "  listeners:
+  - { name: internal, type: PodService, port: 10911 }
+  - { name: out, type: NodePort, port: 20911, nodePort: { base: 30100, addressType: InternalIP } }
+  brokers:",
+    );
+    let mut world = settled(&node_port);
+    let told = |world: &World| {
+        let listeners = &world.pods["mq-broker-1-1"].settings["listeners"];
+        let out = listeners.split(',').find_map(|listener| listener.strip_prefix("out="));
+        out.map(str::to_owned)
+    };
+    for node in ["1", "2", "3"] {
+        let facts = &mut world.pods.get_mut("mq-broker-1-1").unwrap().facts;
+        facts.node = Some(format!("node-{node}"));
+        facts.host_ip = Some(format!("192.168.0.{node}"));
+        world.history.clear();
+        settle(&mut world);
+        assert_eq!(told(&world), Some(format!("192.168.0.{node}:30111")));
+        assert_eq!(restarts(&world), Vec::<String>::new());
+    }
 }
 
 #[test]
@@ -787,18 +813,6 @@ fn change(world: &mut World, manifest: &str) {
     world.cluster.generation += 1;
     world.history.clear();
     settle(world);
-}
-
-fn settle(world: &mut World) {
-    let mut random = Random(11);
-    for _ in 0..300 {
-        world.tick(&mut random, false);
-        if reconcile(world, &mut random, false).unwrap() && world.is_quiet() {
-            return;
-        }
-    }
-    let plan = world.live_plan();
-    panic!("not settled: {:#?} {:#?}", plan.steps, plan.waiting);
 }
 
 fn run(world: &mut World, ticks: usize) {
