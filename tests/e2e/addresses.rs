@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use protocol::codes::RequestCode;
 use protocol::requests::Fields;
+use serde_json::Value;
 use tests::talk::Talk;
 
 use crate::cluster::{Cluster, LONG, Manifest};
 use crate::kube::{Kube, until};
 use crate::say;
 
-/// Runs checks through every listener, moves a broker, and takes a listener away.
+/// Runs checks through every listener, moves a broker to another node, and takes a listener away.
 pub fn addresses(kube: &Kube, namespace: &str) -> String {
     let more = format!(
         "    autoCreateTopics: true
@@ -21,7 +22,9 @@ pub fn addresses(kube: &Kube, namespace: &str) -> String {
   - {{ name: named, type: Template, port: 30911, advertised: {{ hostTemplate: \"{{pod}}-named.{namespace}.svc\" }} }}
 "
     );
-    let manifest = Manifest { name_servers: 2, more: &more, ..Manifest::named("ways") };
+    // A volume of this host would keep its pod on one node.
+    let manifest =
+        Manifest { name_servers: 2, storage: "type: EmptyDir", more: &more, ..Manifest::named("ways") };
     let cluster = Cluster::ready(kube, namespace, &manifest);
     let mut figures = Vec::new();
     for (listener, begins) in [("internal", "10.198."), ("node", "10.197.0.1"), ("named", "ways-broker-0-")] {
@@ -39,6 +42,7 @@ pub fn addresses(kube: &Kube, namespace: &str) -> String {
         say!("addresses", "{listener}: {servers} tell {told:?}; {passed}");
         figures.push(format!("{listener} {passed}"));
     }
+    figures.push(moved(&cluster));
     let before = cluster.uids("ways-broker");
     cluster.patch(r#"{"listeners": [{"name": "internal", "type": "PodService", "port": 10911}]}"#);
     cluster.until_settled(LONG);
@@ -47,6 +51,68 @@ pub fn addresses(kube: &Kube, namespace: &str) -> String {
     let left = status["endpoints"]["byListener"].as_object().map_or(0, serde_json::Map::len);
     assert!(left <= 1, "listeners are gone from the status: {}", status["endpoints"]);
     figures.join(", ")
+}
+
+/// Takes the slave from its node: clients are led to the new one, and nothing restarts for it.
+fn moved(cluster: &Cluster<'_>) -> String {
+    let Cluster { kube, namespace, .. } = cluster;
+    let slave = cluster.broker(0, 1);
+    let node_of = |pod: Option<Value>| {
+        let pod = pod.ok_or("no pod")?;
+        pod["spec"]["nodeName"].as_str().map(str::to_owned).ok_or("on no node")
+    };
+    let others = || {
+        let mut pods = cluster.identities("");
+        pods.remove(&slave);
+        pods
+    };
+    let before = others();
+    let left = node_of(cluster.pod(&slave)).expect("a pod that runs");
+    let cordon = Cordon::begin(kube, &left);
+    kube.ctl(&format!("delete pod -n {namespace} {slave}"));
+    let node = until(&format!("{slave} is on another node"), LONG, || {
+        let node = node_of(cluster.pod(&slave))?;
+        if node == left { Err(format!("it is on {node}")) } else { Ok(node) }
+    });
+    drop(cordon);
+    let found = kube.get(&format!("/api/v1/nodes/{node}")).expect("the node of a pod");
+    let mut addresses = found["status"]["addresses"].as_array().into_iter().flatten();
+    let host = addresses.find(|address| address["type"] == "InternalIP").expect("a node with an address");
+    let service = kube.get(&format!("/api/v1/namespaces/{namespace}/services/{slave}-node"));
+    let port = service.expect("the slave's service")["spec"]["ports"][0]["nodePort"].clone();
+    let expected = format!("{}:{port}", host["address"].as_str().unwrap_or_default());
+    until(&format!("clients are led to {expected}"), LONG, || {
+        let told = told(cluster, "node");
+        if told.contains(&expected) { Ok(()) } else { Err(format!("to {told:?}")) }
+    });
+    cluster.until_settled(LONG);
+    assert_eq!(others(), before, "nothing restarts because a slave is elsewhere");
+    say!("addresses", "{slave} moved from {left} to {node}, and clients are told {expected}");
+    "a slave moved".to_owned()
+}
+
+/// A node that gets no new pods, until this is dropped.
+struct Cordon<'a> {
+    kube: &'a Kube,
+    node: &'a str,
+}
+
+impl<'a> Cordon<'a> {
+    fn begin(kube: &'a Kube, node: &'a str) -> Cordon<'a> {
+        kube.ctl(&format!("cordon {node}"));
+        Cordon { kube, node }
+    }
+}
+
+impl Drop for Cordon<'_> {
+    fn drop(&mut self) {
+        let back = self.kube.kubectl().args(["uncordon", self.node]).status();
+        assert!(
+            back.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "uncordon {}",
+            self.node
+        );
+    }
 }
 
 /// Returns the name servers for a listener, by the status.
