@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use protocol::codes::RequestCode;
+use protocol::requests::Fields;
+use tests::talk::Talk;
+
 use crate::cluster::{Cluster, LONG, Manifest, is_ready, pod_name, uid};
 use crate::install::NEXT_VERSION;
 use crate::kube::{Kube, until};
@@ -117,12 +121,20 @@ fn watch(cluster: &Cluster<'_>, before: &BTreeMap<String, (String, u64)>, over: 
     order
 }
 
-/// Waits until every broker's own status says a live setting with this text.
+/// Waits until every broker, asked for its settings, answers with this line.
 fn live_everywhere(cluster: &Cluster<'_>, line: &str) {
-    until(&format!("live settings say {line}"), LONG, || {
-        let maps = cluster.list("configmaps", "/api/v1");
-        let live = maps.iter().filter(|map| pod_name(map).ends_with("-live"));
-        let all = live.clone().count() == 2 && live.clone().all(|map| map["data"].to_string().contains(line));
-        all.then_some(()).ok_or_else(|| live.map(|map| map["data"].to_string()).collect())
-    });
+    let settings = |pod: &str| {
+        let pod = cluster.pod(pod).ok_or("no such pod")?;
+        let address = format!("{}:10911", pod["status"]["podIP"].as_str().unwrap_or_default());
+        let mut talk = Talk::connect(&address).map_err(|e| format!("{address}: {e}"))?;
+        let answer =
+            talk.call(RequestCode::GET_BROKER_CONFIG, &Fields(&[]), b"").map_err(|e| e.to_string())?;
+        Ok::<_, String>(String::from_utf8_lossy(&answer.body).into_owned())
+    };
+    for pod in (0..2).flat_map(|group| (0..2).map(move |ordinal| cluster.broker(group, ordinal))) {
+        until(&format!("{pod} runs with {line}"), LONG, || {
+            let said = settings(&pod)?;
+            said.lines().any(|said| said == line).then_some(()).ok_or(said)
+        });
+    }
 }
