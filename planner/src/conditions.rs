@@ -2,7 +2,7 @@
 
 use manifest::REFUSING_AFTER_FORCED;
 use manifest::cluster::status::{Condition, GroupStatus};
-use manifest::cluster::{FlushMode, ReplicationMode, StorageType};
+use manifest::cluster::{FlushMode, Listener, ReplicationMode, StorageType};
 
 use crate::desired::Desired;
 use crate::plan::Outcome;
@@ -209,7 +209,21 @@ impl View<'_, '_> {
                 ));
             }
         }
+        ignored.extend(self.unlimited_brokers());
         ignored
+    }
+
+    /// Peers of a listener beside one that has none: brokers listen once, for the clients of all listeners.
+    fn unlimited_brokers(&self) -> Option<String> {
+        let spec = self.desired.spec();
+        let peers = |listener: &&Listener| !listener.network_policy_peers.is_empty();
+        let limited = spec.listeners.iter().find(peers).filter(|_| spec.network_policy.enabled)?;
+        let open = spec.listeners.iter().find(|listener| !peers(listener))?;
+        Some(format!(
+            "spec.listeners[{}].networkPolicyPeers: limits name servers only: listener {} leads to the same port of brokers and \
+             lets anyone in; give it peers too",
+            limited.name, open.name
+        ))
     }
 
     /// The first thing that stands between what is and what should be.

@@ -41,7 +41,8 @@ pub struct Listener {
     /// With type `NodePort`.
     #[serde(default)]
     pub node_port: NodePort,
-    /// NetworkPolicyPeers that may connect. Default: any. Live.
+    /// NetworkPolicyPeers that may connect. All listeners lead to one port of a broker: it is open to the peers of any of
+    /// them, and to anyone while one listener has none; ports of name servers are each listener's own. Default: any. Live.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::objects")]
     pub network_policy_peers: Vec<Object>,

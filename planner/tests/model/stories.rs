@@ -989,3 +989,25 @@ fn a_topic_that_only_the_group_has_that_goes_is_made_on_the_others_before() {
         world.history
     );
 }
+
+/// The brokers' port was open to anyone, and only who read the NetworkPolicy knew.
+#[test]
+fn peers_of_a_listener_that_limit_name_servers_only_are_named() {
+    let world = new(TWO_BY_TWO);
+    let facts = world.facts(&mut Random(1), false);
+    let listeners = |peers: &str| {
+        let two = format!(
+            "  listeners:\n    - {{ name: internal, type: PodService, port: 10911{peers} }}\n    - {{ name: out, type: NodePort, \
+             port: 20911, networkPolicyPeers: [{{ ipBlock: {{ cidr: 203.0.113.0/24 }} }}] }}\n  brokers:"
+        );
+        let manifest = TWO_BY_TWO.replace("  brokers:", &two);
+        planner::plan(&manifest::load(&manifest).unwrap(), &facts, world.now)
+    };
+    let plan = listeners("");
+    assert_eq!(said(&plan.status, "SpecAccepted"), "True FieldIgnored");
+    let words = &plan.status.conditions[0].message;
+    assert!(words.contains("spec.listeners[out].networkPolicyPeers: limits name servers only"), "{words}");
+    assert!(words.contains("listener internal leads to the same port of brokers"), "{words}");
+    let both = listeners(", networkPolicyPeers: [{ namespaceSelector: {} }]");
+    assert_eq!(said(&both.status, "SpecAccepted"), "True Accepted");
+}
