@@ -130,7 +130,7 @@ fn rows() -> Vec<(&'static str, Value, Effect)> {
         ("monitoring.podMonitor.interval", json!("10s"), Nothing),
         ("monitoring.prometheusRule.enabled", json!(true), Objects),
         ("monitoring.prometheusRule.labels", json!({ "a": "b" }), Nothing),
-        ("monitoring.dashboards.enabled", json!(true), Later),
+        ("monitoring.dashboards.enabled", json!(true), Objects),
         // Name servers have no live settings; they restart one by one.
         ("logging.level", json!("debug"), NAMESRV),
         ("logging.format", json!("Text"), ALL),
