@@ -31,9 +31,10 @@ e2e: ## the scenarios on a real Kubernetes on this host; E2E=name for one, E2E_K
 fuzz: ## ten minutes of every decoder
 	FUZZ_SECONDS=600 cargo test --workspace --test fuzz -- --nocapture
 
-chaos: ## the rings `wire`, `crash`, `replication` and the kills of `e2e`, long: ten times the frames, the kills and the faults
+chaos: ## the rings `wire`, `crash`, `replication`, the planner's model and the kills of `e2e`, long: ten times the frames, the kills and the faults
 	WIRE_FRAMES=100000 CRASH_KILLS=200 REPLICATION_KILLS=30 SLAVE_FAULTS=10 MESSAGES=200000 CUTS=10 \
 	  cargo test --workspace --test wire --test crash --test replication -- --nocapture
+	MODEL_SEEDS=2000 FIELDS=all cargo test --package planner --test model --test fields -- --nocapture
 	@tests/setup e2e
 	E2E=kills E2E_ROUNDS=6 cargo test --package tests --test e2e
 
