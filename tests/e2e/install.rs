@@ -59,9 +59,11 @@ fn operator(kube: &Kube, image: &Path) {
         &sum[..12]
     ));
     kube.ctl(&format!("rollout status -n {SYSTEM} deployment/gantry-operator --timeout=120s"));
-    for apply in
-        ["apply --server-side -f deploy/kubernetes/crds.yaml", "apply -f deploy/kubernetes/operator.yaml"]
-    {
+    // Helm has written the same objects.
+    for apply in [
+        "apply --server-side --force-conflicts -f deploy/kubernetes/crds.yaml",
+        "apply -f deploy/kubernetes/operator.yaml",
+    ] {
         run(kube.kubectl().args(apply.split(' ')).arg("--dry-run=server").current_dir(root()));
     }
 }
