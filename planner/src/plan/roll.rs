@@ -96,16 +96,22 @@ pub(crate) fn decide(groups: &[Group], rules: &Rules) -> Roll {
         |group: &&Group| group.quiet || group.returns || group.members.iter().any(|member| !member.ready);
     let serving = groups.iter().filter(|group| group.serves);
     let mut busy: BTreeSet<u32> = serving.filter(disturbed).map(|group| group.index).collect();
-    // What is under way is finished first.
+    // What is under way is finished first, and of that what has a member down.
+    let place = |group: &Group| (is_only_quiet(group), group.index);
     let mut order: Vec<&Group> = groups.iter().collect();
-    order.sort_by_key(|group| (!busy.contains(&group.index), group.index));
+    order.sort_by_key(|group| (!busy.contains(&group.index), place(group)));
     for group in
         order.into_iter().filter(|group| group.members.iter().any(|member| member.outdated.is_some()))
     {
         if roll.restart.is_some() {
             break;
         }
-        let others = busy.iter().filter(|index| **index != group.index).count();
+        // More may be quiet than are allowed now: those that come first do not wait for those after them.
+        let waits_itself = |other: &&Group| {
+            busy.contains(&group.index) && is_only_quiet(other) && place(other) > place(group)
+        };
+        let others = groups.iter().filter(|other| other.index != group.index && busy.contains(&other.index));
+        let others = others.filter(|other| !waits_itself(other)).count();
         if others >= rules.most_groups {
             roll.waiting.push(wait(
                 "RollingOut",
@@ -242,6 +248,11 @@ fn is_done(group: &Group, rules: &Rules) -> bool {
         .all(|(ordinal, member)| member.ready && (member.outdated.is_none() || is_held(ordinal)))
 }
 
+/// Whether nothing of a group is away but its producers.
+fn is_only_quiet(group: &Group) -> bool {
+    group.quiet && group.members.iter().all(|member| member.ready)
+}
+
 fn other_writable(groups: &[Group], group: &Group) -> bool {
     groups.iter().any(|other| other.index != group.index && other.writable)
 }
@@ -363,6 +374,28 @@ mod tests {
                 vec![group(0, vec![old(), good()]), group(1, vec![old(), old()])],
                 rules(),
                 None,
+                vec![0],
+            ),
+            (
+                "the first of those that are quiet, though fewer may be by now",
+                vec![
+                    quiet(group(0, vec![old(), good()]), Some(0)),
+                    quiet(group(1, vec![old(), good()]), Some(0)),
+                    group(2, vec![good()]),
+                ],
+                rules(),
+                Some((0, 0, MemberLoss)),
+                vec![0, 1],
+            ),
+            (
+                "but before them one with a member down",
+                vec![
+                    quiet(group(0, vec![old(), good()]), Some(0)),
+                    group(1, vec![good(), down(old())]),
+                    group(2, vec![good()]),
+                ],
+                rules(),
+                Some((1, 1, MemberLoss)),
                 vec![0],
             ),
             (

@@ -398,6 +398,32 @@ fn a_member_that_runs_and_takes_no_settings_is_reported() {
 }
 
 #[test]
+fn groups_that_are_quiet_together_go_on_when_fewer_may_be() {
+    let with = |version: &str, most: u32| {
+        let groups = format!("groups: 4\n    rollout: {{ maxGroupsInParallel: {most} }}");
+        TWO_BY_TWO.replace("groups: 2", &groups).replace("version: 0.1.0", &format!("version: {version}"))
+    };
+    let mut world = settled(&with("0.1.0", 2));
+    world.manifest = manifest::load(&with("0.1.1", 2)).unwrap();
+    let quiet = |world: &World| {
+        let masters = (0..4).map(|group| &world.pods[&format!("mq-broker-{group}-0")]);
+        masters.filter(|master| master.facts.ready && master.settings["brokerPermission"] == "4").count()
+    };
+    let mut random = Random(13);
+    for _ in 0..200 {
+        if (0..4).all(|group| world.pods.contains_key(&format!("mq-broker-{group}-0"))) && quiet(&world) == 2
+        {
+            break;
+        }
+        world.tick(&mut random, false);
+        reconcile(&mut world, &mut random, false).unwrap();
+    }
+    assert_eq!(quiet(&world), 2);
+    change(&mut world, &with("0.1.1", 1));
+    assert_eq!(world.cluster.status.version.as_deref(), Some("0.1.1"));
+}
+
+#[test]
 fn volumes_grow_under_running_pods() {
     let mut world = settled(TWO_BY_TWO);
     let pods: Vec<String> = world.pods.values().map(|pod| pod.facts.uid.clone()).collect();
