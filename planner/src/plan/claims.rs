@@ -80,7 +80,7 @@ pub(super) fn remove_claims(desired: &Desired, seen: &Seen, outcome: &Outcome) -
         let first_gone = match (record.state, group.role.set) {
             (State::Removing, None) => 0,
             (State::Active, Some(set))
-                if set.settled && group.role.all_ready() && !desired.spec().stopped =>
+                if set.settled && set.replicas > 0 && group.role.all_ready() && !desired.spec().stopped =>
             {
                 set.replicas.max(desired.replicas_per_group())
             }

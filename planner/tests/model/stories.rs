@@ -423,6 +423,24 @@ fn groups_that_are_quiet_together_go_on_when_fewer_may_be() {
     assert_eq!(world.cluster.status.version.as_deref(), Some("0.1.1"));
 }
 
+/// The model refuses to let a volume go while no other member has its messages.
+#[test]
+fn volumes_of_members_that_do_not_come_back_from_a_stop_are_kept_until_the_master_runs() {
+    let two = TWO_BY_TWO.replace("10Gi", "10Gi, whenScaled: Delete");
+    let mut world = settled(&two);
+    change(&mut world, &two.replace("version:", "stopped: true\n  version:"));
+    assert_eq!((world.pods.len(), world.claims.len()), (0, 4));
+    // Nothing else can be done while the StatefulSet of no pods is on its way out.
+    world.objects.get_mut(&ObjectRef::new(Kind::StatefulSet, "mq-broker-0")).unwrap().deleting = true;
+    world.manifest = manifest::load(&two.replace("replicasPerGroup: 2", "replicasPerGroup: 1")).unwrap();
+    for _ in 0..5 {
+        reconcile(&mut world, &mut Random(13), false).unwrap();
+    }
+    assert_eq!(world.claims.len(), 4);
+    run(&mut world, 40);
+    assert_eq!(world.claims.keys().collect::<Vec<_>>(), ["data-mq-broker-0-0", "data-mq-broker-1-0"]);
+}
+
 #[test]
 fn volumes_grow_under_running_pods() {
     let mut world = settled(TWO_BY_TWO);
