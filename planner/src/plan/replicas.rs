@@ -9,6 +9,8 @@ pub(crate) struct Replicas {
     pub(crate) pods: u32,
     /// Whether all members that should be there are ready.
     pub(crate) all_ready: bool,
+    /// The same of all but the last: one that goes need not have come.
+    pub(crate) others_ready: bool,
     /// Whether another group is on its way to more members.
     pub(crate) another_grows: bool,
 }
@@ -21,8 +23,8 @@ pub(crate) fn decide(replicas: &Replicas) -> (u32, Option<&'static str>) {
         None => (wanted.max(replicas.pods), None),
         Some(0) => (wanted, None),
         Some(now) if now == wanted => (now, None),
-        Some(now) if !replicas.all_ready => (now, Some("a member is not ready")),
-        Some(now) if now > wanted => (now - 1, None),
+        Some(now) if now > wanted && replicas.others_ready => (now - 1, None),
+        Some(now) if now > wanted || !replicas.all_ready => (now, Some("a member is not ready")),
         Some(now) if replicas.another_grows => (now, Some("another group gets its new members first")),
         Some(now) => (now + 1, None),
     }
@@ -34,7 +36,14 @@ mod tests {
 
     #[test]
     fn members_come_and_go_one_by_one_while_all_others_are_ready() {
-        let usual = |now, wanted| Replicas { now, wanted, pods: 0, all_ready: true, another_grows: false };
+        let usual = |now, wanted| Replicas {
+            now,
+            wanted,
+            pods: 0,
+            all_ready: true,
+            others_ready: true,
+            another_grows: false,
+        };
         let cases = [
             ("made at once", usual(None, 3), 3),
             ("made again for the pods there are", Replicas { pods: 4, ..usual(None, 3) }, 4),
@@ -44,7 +53,12 @@ mod tests {
             ("not before the last is in sync", Replicas { all_ready: false, ..usual(Some(2), 3) }, 2),
             ("group by group", Replicas { another_grows: true, ..usual(Some(1), 3) }, 1),
             ("one less", usual(Some(3), 1), 2),
-            ("not while one is down", Replicas { all_ready: false, ..usual(Some(3), 1) }, 3),
+            ("also when it has not come yet", Replicas { all_ready: false, ..usual(Some(3), 2) }, 2),
+            (
+                "not while another one is down",
+                Replicas { all_ready: false, others_ready: false, ..usual(Some(3), 1) },
+                3,
+            ),
         ];
         for (name, replicas, expected) in cases {
             assert_eq!(decide(&replicas).0, expected, "{name}");

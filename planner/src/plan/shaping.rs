@@ -44,9 +44,14 @@ pub(super) fn shape(
             State::Removing => 0,
             _ if desired.spec().stopped => stopped_replicas(desired, seen, index, outcome),
             _ => {
-                let all_ready = group.role.all_ready();
-                let (next, waits) =
-                    replicas::decide(&Replicas { now, wanted, pods, all_ready, another_grows: grows });
+                let (next, waits) = replicas::decide(&Replicas {
+                    now,
+                    wanted,
+                    pods,
+                    all_ready: group.role.all_ready(),
+                    others_ready: group.role.others_ready(now.map_or(0, |now| now.saturating_sub(1))),
+                    another_grows: grows,
+                });
                 grows |= now.is_some_and(|now| now > 0 && now < wanted);
                 if let Some(waits) = waits {
                     let message =
