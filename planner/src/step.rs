@@ -121,11 +121,16 @@ impl Action {
 
 impl Step {
     /// Whether an old view must not lead to this step: what disturbs someone; what is recorded for good; making a
-    /// StatefulSet, which could be that of a group that was removed meanwhile; and the last one of all.
+    /// StatefulSet, which could be that of a group that was removed meanwhile; taking one away, which could have pods by
+    /// now; what decides how many pods there are and what brokers are told, for old records could bring back what was
+    /// removed; and the last one of all.
     pub fn looks_again(&self) -> bool {
         let lasts = match &self.action {
             Action::RecordStatus(_) | Action::RemoveFinalizer => true,
-            Action::Create(object) => object.reference.kind == Kind::StatefulSet,
+            Action::Create(Object { reference, .. }) | Action::Delete { object: reference, .. } => {
+                reference.kind == Kind::StatefulSet
+            }
+            Action::Apply { resource_version, .. } => resource_version.is_some(),
             _ => false,
         };
         self.class != Class::None || lasts

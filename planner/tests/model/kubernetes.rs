@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 use manifest::Validated;
-use manifest::cluster::{DeletionPolicy, StorageType};
+use manifest::cluster::{ClusterSpec, DeletionPolicy, StorageType};
 use planner::facts::{
     Answer, ClaimFacts, ClusterFacts, DrainFacts, Facts, MemberFacts, NodeFacts, Observed, OnlyHere,
     OperatorSettings, PodFacts, StorageClassFacts, StoreState,
@@ -410,6 +410,12 @@ impl World {
         }
     }
 
+    /// Whether the manifest says so, or said so a moment ago.
+    pub fn said(&self, what: impl Fn(&ClusterSpec) -> bool) -> bool {
+        let views = self.views.iter().map(|(manifest, _)| manifest);
+        views.chain([&self.manifest]).any(|manifest| what(&manifest.cluster().spec))
+    }
+
     /// Returns what a child was a while ago, if anyone knows.
     pub fn earlier(&self, reference: &ObjectRef, random: &mut Random) -> Option<Value> {
         let (_, view) = random.one_of(&self.views)?;
@@ -478,6 +484,9 @@ impl World {
         let protected = self.manifest.cluster().spec.deletion.protection;
         if self.cluster.deleting && !protected {
             return self.gone && self.pods.is_empty() && self.objects.is_empty();
+        }
+        if self.objects.values().any(|object| object.deleting) {
+            return false;
         }
         let sets = self.objects.iter().filter(|(reference, _)| reference.kind == Kind::StatefulSet);
         let mut pods = sets.flat_map(|(reference, set)| {

@@ -410,7 +410,7 @@ fn check_stores(world: &World, before: &Value, after: &Value) -> Result<(), Stri
         let text = json["data"][file].as_str()?;
         text.lines().find_map(|line| line.strip_prefix("expectedStoreId=")).map(str::to_owned)
     };
-    let replaces = world.manifest.cluster().spec.brokers.storage.on_lost_volume == LostVolume::Replace;
+    let replaces = world.said(|spec| spec.brokers.storage.on_lost_volume == LostVolume::Replace);
     let given_up = world.cluster.annotations.get(REPLACE).map(String::as_str).unwrap_or_default();
     for file in before["data"].as_object().into_iter().flatten().map(|(file, _)| file) {
         let Some(pod) = file.strip_suffix(".properties").filter(|_| after["data"].get(file).is_some()) else {

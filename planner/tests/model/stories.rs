@@ -442,6 +442,24 @@ fn volumes_of_members_that_do_not_come_back_from_a_stop_are_kept_until_the_maste
 }
 
 #[test]
+fn a_stateful_set_is_taken_away_only_after_a_last_look() {
+    let mut world = settled(TWO_BY_TWO);
+    world.manifest = manifest::load(&TWO_BY_TWO.replace("groups: 2", "groups: 1")).unwrap();
+    let set = ObjectRef::new(Kind::StatefulSet, "mq-broker-1");
+    let deletes = |step: &Step| matches!(&step.action, Action::Delete { object, .. } if *object == set);
+    let mut seen = 0;
+    for _ in 0..60 {
+        world.tick(&mut Random(13), false);
+        let steps = world.live_plan().steps;
+        reconcile(&mut world, &mut Random(13), false).unwrap();
+        let found: Vec<&Step> = steps.iter().filter(|step| deletes(step)).collect();
+        assert!(found.iter().all(|step| step.looks_again()));
+        seen += found.len();
+    }
+    assert_eq!((seen > 0, world.groups()), (true, vec![0]));
+}
+
+#[test]
 fn volumes_grow_under_running_pods() {
     let mut world = settled(TWO_BY_TWO);
     let pods: Vec<String> = world.pods.values().map(|pod| pod.facts.uid.clone()).collect();

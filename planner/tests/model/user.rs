@@ -285,6 +285,12 @@ spec:
         if world.gone {
             return;
         }
+        // Who deleted a claim goes on with its pod.
+        let doomed = world.claims.values().filter(|claim| claim.deleting).map(|claim| claim.name.clone());
+        for claim in doomed.collect::<Vec<_>>() {
+            let pod = world.pods.get_mut(claim.trim_start_matches("data-"));
+            pod.into_iter().for_each(|pod| pod.facts.terminating = true);
+        }
         for pair in std::mem::take(&mut self.swapped).iter().rev() {
             swap(world, pair);
         }
@@ -374,6 +380,7 @@ fn meddle(world: &mut World, random: &mut Random) {
         2 if reference.name.ends_with("-live") => match world.earlier(&reference, random) {
             Some(earlier) => {
                 world.objects.get_mut(&reference).unwrap().json = earlier;
+                world.foreign.retain(|foreign| foreign.of != reference);
                 "as it was".to_owned()
             }
             None => return,

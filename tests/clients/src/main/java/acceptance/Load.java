@@ -75,7 +75,10 @@ public final class Load {
         int queues = number(options, "--queues", 4);
         // Before anything else: who asks in the meantime waits for the answer.
         ServerSocket door = new ServerSocket(number(options, "--port", 7000));
-        makeTopic(namesrv, topic, queues);
+        // Through each: a client that starts does not go on to the next when it cannot reach the first.
+        for (String one : namesrv.split(";")) {
+            makeTopic(one, topic, queues);
+        }
         final DefaultMQPushConsumer consumer = consumer(namesrv, topic);
         final DefaultMQProducer producer = new DefaultMQProducer("P_" + topic);
         producer.setNamesrvAddr(namesrv);
