@@ -2,6 +2,7 @@
 //! and who comes too late is told so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
@@ -21,6 +22,10 @@ use crate::observe::View;
 
 /// How often the manager of a child's fields is noted before the next apply has to.
 const MOST_TRIES: usize = 5;
+/// How often a service asks for its former address, and the time between: the API server gives it back only a moment
+/// after the service is gone.
+const ADDRESS_TRIES: usize = 5;
+const ADDRESS_PAUSE: Duration = Duration::from_millis(200);
 /// Children that may be missing for a moment.
 const REMADE: [Kind; 4] =
     [Kind::PodDisruptionBudget, Kind::NetworkPolicy, Kind::PodMonitor, Kind::PrometheusRule];
@@ -173,12 +178,19 @@ impl Executor {
             let object = dynamic(json)?;
             Failure::in_time(REQUEST_TIMEOUT, &what, objects.create(&params, &object)).await
         };
-        let mut created = create(json).await?;
-        if let (Err(kube::Error::Api(status)), Some(json)) = (&created, without)
-            && status.code == 422
-        {
-            tracing::warn!("{what}: its former address cannot be had: {}", status.message);
-            created = create(json).await?;
+        let mut created = create(json.clone()).await?;
+        if let Some(without) = without {
+            for _ in 1..ADDRESS_TRIES {
+                if !is_invalid(&created) {
+                    break;
+                }
+                tokio::time::sleep(ADDRESS_PAUSE).await;
+                created = create(json.clone()).await?;
+            }
+            if is_invalid(&created) {
+                tracing::warn!("{what}: its former address cannot be had");
+                created = create(without).await?;
+            }
         }
         match created {
             Ok(created) => {
@@ -388,6 +400,10 @@ fn of_uid(uid: &str) -> Preconditions {
 
 fn dynamic(json: Value) -> Result<DynamicObject, Failure> {
     serde_json::from_value(json).map_err(|error| Failure::Unreadable(error.to_string()))
+}
+
+fn is_invalid<T>(created: &Result<T, kube::Error>) -> bool {
+    matches!(created, Err(kube::Error::Api(status)) if status.code == 422)
 }
 
 /// Returns a service without the address that it is to have, if it is to have one: somebody else may have it by now.

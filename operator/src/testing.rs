@@ -22,6 +22,8 @@ pub struct Server {
     pub evictions: Vec<Value>,
     /// Writes, as `METHOD path`, that are answered with this code.
     pub refuses: BTreeMap<String, u16>,
+    /// Addresses that services cannot have for so many tries.
+    pub taken: BTreeMap<String, u32>,
     version: u64,
 }
 
@@ -66,6 +68,11 @@ impl Server {
         self.writes.push(format!("{method} {path}"));
         if let Some(code) = self.refuses.get(&format!("{method} {path}")) {
             return failure(*code, "as the test wants it");
+        }
+        let address = sent["spec"]["clusterIP"].as_str().unwrap_or_default();
+        if let Some(tries) = self.taken.get_mut(address).filter(|tries| **tries > 0) {
+            *tries -= 1;
+            return failure(422, "Invalid");
         }
         match *method {
             Method::POST if path.ends_with("/eviction") => {

@@ -236,6 +236,24 @@ async fn a_budget_that_no_apply_can_mend_is_made_again() {
     assert_ne!(made["metadata"]["uid"], before["metadata"]["uid"]);
 }
 
+/// The API server gives an address back a moment after the service is gone.
+#[tokio::test(start_paused = true)]
+async fn a_service_waits_a_moment_for_its_former_address_and_then_goes_without() {
+    let trial = trial();
+    let key = trial.make("c", small());
+    let view = bare_view(&trial, &key);
+    for (tries, address) in [(0, "10.0.0.200"), (3, "10.0.0.200"), (99, "")] {
+        let reference = ObjectRef::new(Kind::Service, format!("s-{tries}"));
+        let json = json!({ "metadata": { "name": reference.name, "namespace": "ns" },
+                           "spec": { "type": "ClusterIP", "clusterIP": "10.0.0.200" } });
+        trial.server.lock().taken.insert("10.0.0.200".to_owned(), tries);
+        let create = Action::Create(planner::object::Object { reference: reference.clone(), json });
+        assert_eq!(trial.reconciler.executor.take(&view, &create).await.unwrap(), Taken::Done);
+        let made = trial.server.lock().objects[&path_of(&reference)].clone();
+        assert_eq!(made["spec"]["clusterIP"] == "10.0.0.200", !address.is_empty(), "{tries}: {made}");
+    }
+}
+
 /// Returns a view of a cluster that has nothing but its own object.
 fn bare_view(trial: &Trial, key: &ClusterKey) -> View {
     trial.reconciler.observer.cached(key).unwrap().unwrap()
