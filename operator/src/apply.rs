@@ -24,7 +24,7 @@ use crate::observe::View;
 const MOST_TRIES: usize = 5;
 /// How often a service asks for its former address, and the time between: the API server gives it back only a moment
 /// after the service is gone.
-const ADDRESS_TRIES: usize = 5;
+const ADDRESS_TRIES: usize = 10;
 const ADDRESS_PAUSE: Duration = Duration::from_millis(200);
 /// Children that may be missing for a moment.
 const REMADE: [Kind; 4] =

@@ -83,7 +83,16 @@ fn lost_address(cluster: &Cluster<'_>) {
     cluster.until_paused();
     kube.ctl(&format!("delete service -n {namespace} {name}"));
     let taken = before.as_str().expect("an address");
-    kube.ctl(&format!("create service clusterip -n {namespace} thief --tcp=80 --clusterip={taken}"));
+    // The API server gives it back only a moment after the service is gone.
+    let steal = format!("create service clusterip -n {namespace} thief --tcp=80 --clusterip={taken}");
+    until("somebody else has the address", LONG, || {
+        let output = kube.ctl_with(&steal, "");
+        output
+            .status
+            .success()
+            .then_some(())
+            .ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    });
     cluster.patch(r#"{"paused": false}"#);
     cluster.until_settled(LONG);
     let after = addresses(cluster)[&name].clone();
