@@ -173,23 +173,22 @@ impl Executor {
         let objects = self.objects(view, &api::resource(reference.kind));
         let params = PostParams { field_manager: Some(CHILD_MANAGER.to_owned()), ..PostParams::default() };
         let what = format!("create {reference}");
-        let without = without_former_address(&json);
-        let create = async |json| {
-            let object = dynamic(json)?;
-            Failure::in_time(REQUEST_TIMEOUT, &what, objects.create(&params, &object)).await
-        };
-        let mut created = create(json.clone()).await?;
+        let without = without_former_address(&json).map(dynamic).transpose()?;
+        let object = dynamic(json)?;
+        let create =
+            async |object| Failure::in_time(REQUEST_TIMEOUT, &what, objects.create(&params, object)).await;
+        let mut created = create(&object).await?;
         if let Some(without) = without {
             for _ in 1..ADDRESS_TRIES {
                 if !is_invalid(&created) {
                     break;
                 }
                 tokio::time::sleep(ADDRESS_PAUSE).await;
-                created = create(json.clone()).await?;
+                created = create(&object).await?;
             }
             if is_invalid(&created) {
                 tracing::warn!("{what}: its former address cannot be had");
-                created = create(without).await?;
+                created = create(&without).await?;
             }
         }
         match created {

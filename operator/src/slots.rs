@@ -71,8 +71,8 @@ pub fn is_over(plan: &Plan) -> bool {
 
 fn all_are_ready(plan: &Plan) -> bool {
     let name_servers = &plan.status.name_servers;
-    let members = plan.status.brokers.group_statuses.iter().flat_map(|group| &group.members);
-    name_servers.ready >= name_servers.replicas && members.into_iter().all(|member| member.ready)
+    let mut members = plan.status.brokers.group_statuses.iter().flat_map(|group| &group.members);
+    name_servers.ready >= name_servers.replicas && members.all(|member| member.ready)
 }
 
 #[cfg(test)]

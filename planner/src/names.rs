@@ -11,6 +11,13 @@ pub struct Names {
     pub domain: String,
 }
 
+/// Returns groups in words: `group 0`, `groups 0, 1`.
+pub fn groups_in_words(groups: &[u32]) -> String {
+    let numbers = groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let plural = if groups.len() == 1 { "" } else { "s" };
+    format!("group{plural} {numbers}")
+}
+
 impl Names {
     /// Returns the names of a manifest's cluster in this namespace.
     pub fn of(validated: &Validated, namespace: &str) -> Names {

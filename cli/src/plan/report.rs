@@ -6,6 +6,7 @@ use manifest::FieldChange;
 use manifest::cluster::ClusterStatus;
 use planner::facts::Facts;
 use planner::labels::CLUSTER_UID;
+use planner::names::groups_in_words;
 use planner::object::{Kind, Object};
 use planner::rehearse::{Moment, Pause, Rehearsal};
 use planner::step::{Action, Class, Step, Waiting};
@@ -166,11 +167,8 @@ fn steps(facts: &Facts, rehearsal: &Rehearsal) -> Vec<String> {
                 states = next;
             }
             Action::CopyMetadata { from, to } => {
-                let others = from.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-                let plural = if from.len() == 1 { "" } else { "s" };
-                told.push(format!(
-                    "group {to} gets the topics and subscription groups of group{plural} {others}"
-                ));
+                let others = groups_in_words(from);
+                told.push(format!("group {to} gets the topics and subscription groups of {others}"));
             }
             Action::PatchClaim { claim, patch, .. } => told.extend(of_claim(facts, claim, patch)),
             Action::DeleteClaim { claim, .. } => {

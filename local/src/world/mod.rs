@@ -139,11 +139,7 @@ impl World {
     }
 
     pub(crate) fn names(&self) -> Names {
-        Names {
-            cluster: self.manifest.name().to_owned(),
-            namespace: NAMESPACE.to_owned(),
-            domain: self.manifest.cluster().spec.dns.cluster_domain.clone(),
-        }
+        Names::of(&self.manifest, NAMESPACE)
     }
 
     pub(crate) fn facts(&self, answers: &Answers) -> Facts {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::static_config::{file_name, properties};
 use super::{addresses, annotated, endpoints};
 use crate::desired::Desired;
-use crate::facts::{Answer, Observed};
+use crate::facts::Observed;
 use crate::labels::{NAME_SERVERS_SINCE, PERMISSION_SINCE, Part};
 use crate::names::INTERNAL;
 use crate::object::{Kind, Object, ObjectRef};
@@ -134,13 +134,8 @@ fn revision(desired: &Desired, group: u32, files: &Files, before: &Files) -> u64
         with_revision.extend(old.map(|old| (REVISION.to_owned(), old.to_string())));
         before.get(ordinal) == Some(&with_revision)
     });
-    let taken_over = files.keys().filter_map(|ordinal| {
-        let Answer::Known(member) = desired.facts.members.get(&desired.names.broker(group, *ordinal))? else {
-            return None;
-        };
-        Some(member.config_revision)
-    });
-    let taken_over = taken_over.max();
+    let answer = |ordinal: &u32| desired.facts.members.get(&desired.names.broker(group, *ordinal))?.known();
+    let taken_over = files.keys().filter_map(answer).map(|member| member.config_revision).max();
     match old {
         Some(old) if unchanged && taken_over.is_none_or(|taken_over| taken_over <= old) => old,
         old => next_revision(old.max(taken_over), u64::try_from(desired.now.as_second()).unwrap_or(0)),

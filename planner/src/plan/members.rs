@@ -12,6 +12,7 @@ use crate::build::live_config;
 use crate::desired::Desired;
 use crate::facts::{Answer, OnlyHere};
 use crate::labels::ROLE;
+use crate::names::groups_in_words;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::seen::Seen;
 use crate::step::{Action, Step, Waiting};
@@ -108,10 +109,8 @@ pub(super) fn copy_metadata(desired: &Desired, seen: &Seen, outcome: &mut Outcom
         if let Some(Answer::Known(missing)) = desired.facts.copies.get(&to)
             && *missing > 0
         {
-            let others = from.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            let plural = if from.len() == 1 { "" } else { "s" };
-            let reason =
-                format!("group {to} gets {missing} topics and subscription groups of group{plural} {others}");
+            let others = groups_in_words(&from);
+            let reason = format!("group {to} gets {missing} topics and subscription groups of {others}");
             outcome.steps.push(Step::quiet(Action::CopyMetadata { from: from.clone(), to }, reason));
         }
     }
